@@ -1,0 +1,44 @@
+/* Which variant of the kernels this machine runs; see kernels.h. */
+#include "runner/kernels.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "runner/kernels_internal.h"
+
+#ifdef __x86_64__
+static bool has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+
+static bool has_avx512(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+#endif
+
+const struct entro_kernels *entro_kernels_by_name(const char *name)
+{
+    if (strcmp(name, "portable") == 0)
+        return &entro_kernels_portable;
+#ifdef __x86_64__
+    if (strcmp(name, "avx2") == 0 && has_avx2())
+        return &entro_kernels_avx2;
+    if (strcmp(name, "avx512") == 0 && has_avx512())
+        return &entro_kernels_avx512;
+#endif
+    return NULL;
+}
+
+const struct entro_kernels *entro_kernels_best(void)
+{
+    static const char *const fastest_first[] = {"avx512", "avx2"};
+    for (size_t i = 0; i < sizeof fastest_first / sizeof fastest_first[0]; i++) {
+        const struct entro_kernels *kernels = entro_kernels_by_name(fastest_first[i]);
+        if (kernels != NULL)
+            return kernels;
+    }
+    return &entro_kernels_portable;
+}
