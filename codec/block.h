@@ -1,5 +1,6 @@
 /*
- * A block: the cheapest of constant, raw and pivot-coded, with the checksum of its stored bytes. Where it lies is image.h's and writer.h's.
+ * A block: the cheapest of constant, raw and pivot-coded, with the checksum of its stored bytes. Where it
+ * lies is image.h's and writer.h's.
  */
 #ifndef ENTRO_BLOCK_H
 #define ENTRO_BLOCK_H
@@ -18,17 +19,19 @@ struct entro_block {
 };
 
 /*
- * Encodes `size` (1 to ENTRO_BLOCK_MAX_BYTES) bytes into `target`, which has room for `size` bytes. pivot may be NULL (nothing is coded then).
- * Cannot fail: raw always fits.
+ * Encodes `size` (1 to ENTRO_BLOCK_MAX_BYTES) bytes into `target`, which has room for `size` bytes. pivot may
+ * be NULL (nothing is coded then). Cannot fail: raw always fits.
  */
-struct entro_block entro_block_encode(const struct entro_pivot *pivot, const uint8_t *bytes, size_t size, uint8_t *target,
-                                      struct entro_pivot_scratch *scratch);
+struct entro_block entro_block_encode(const struct entro_pivot *pivot, const uint8_t *bytes, size_t size,
+                                      uint8_t *target, struct entro_pivot_scratch *scratch);
 
 /*
- * Checks the checksum of the stored bytes, then decodes them to exactly `size` bytes. `stored` is readable ENTRO_READ_SLOP_BYTES beyond.
- * ENTRO_ERROR_CHECKSUM, ENTRO_ERROR_FORMAT (a size that does not fit the method, a coded block without a pivot, or a malformed one).
+ * Checks the checksum of the stored bytes, then decodes them to exactly `size` bytes. `stored` is readable
+ * ENTRO_READ_SLOP_BYTES beyond. ENTRO_ERROR_CHECKSUM, ENTRO_ERROR_FORMAT (a size that does not fit the
+ * method, a coded block without a pivot, or a malformed one).
  */
-enum entro_error entro_block_decode(const struct entro_pivot *pivot, struct entro_block block, const uint8_t *stored, uint8_t *target,
-                                    size_t size, struct entro_pivot_scratch *scratch);
+enum entro_error entro_block_decode(const struct entro_pivot *pivot, struct entro_block block,
+                                    const uint8_t *stored, uint8_t *target, size_t size,
+                                    struct entro_pivot_scratch *scratch);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * The one place for unaligned little-endian access and for overflow-checked size arithmetic. No other file casts a byte pointer.
+ * The one place for unaligned little-endian access and for overflow-checked size arithmetic. No other file
+ * casts a byte pointer.
  */
 #ifndef ENTRO_BYTES_H
 #define ENTRO_BYTES_H
@@ -13,16 +14,16 @@
 #error "entrofs maps little-endian files as they are: big-endian machines are not supported"
 #endif
 
-#define ENTRO_BYTES_ACCESS(type, suffix)                                                                               \
-    static inline type entro_load_##suffix(const void *source)                                                         \
-    {                                                                                                                  \
-        type value;                                                                                                    \
-        memcpy(&value, source, sizeof value);                                                                          \
-        return value;                                                                                                  \
-    }                                                                                                                  \
-    static inline void entro_store_##suffix(void *target, type value)                                                  \
-    {                                                                                                                  \
-        memcpy(target, &value, sizeof value);                                                                          \
+#define ENTRO_BYTES_ACCESS(type, suffix)                                                                     \
+    static inline type entro_load_##suffix(const void *source)                                               \
+    {                                                                                                        \
+        type value;                                                                                          \
+        memcpy(&value, source, sizeof value);                                                                \
+        return value;                                                                                        \
+    }                                                                                                        \
+    static inline void entro_store_##suffix(void *target, type value)                                        \
+    {                                                                                                        \
+        memcpy(target, &value, sizeof value);                                                                \
     }
 
 ENTRO_BYTES_ACCESS(uint16_t, u16)

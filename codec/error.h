@@ -1,20 +1,21 @@
 /*
- * The one error enum of the library, and the message that goes with an error. Nothing here prints: a program's main file does.
+ * The one error enum of the library, and the message that goes with an error. Nothing here prints: a
+ * program's main file does.
  */
 #ifndef ENTRO_ERROR_H
 #define ENTRO_ERROR_H
 
 /* X(suffix, text): the enum and its names come from this one list. */
-#define ENTRO_ERRORS(X)                                                                                                \
-    X(OK, "success")                                                                                                   \
-    X(NO_MEMORY, "out of memory")                                                                                      \
-    X(IO, "input/output error")                                                                                        \
-    X(FORMAT, "malformed data")                                                                                        \
-    X(CHECKSUM, "checksum mismatch")                                                                                   \
-    X(UNSUPPORTED, "not supported")                                                                                    \
-    X(ARGUMENT, "invalid argument")                                                                                    \
-    X(EXISTS, "exists already")                                                                                        \
-    X(NOT_FOUND, "not found")                                                                                          \
+#define ENTRO_ERRORS(X)                                                                                      \
+    X(OK, "success")                                                                                         \
+    X(NO_MEMORY, "out of memory")                                                                            \
+    X(IO, "input/output error")                                                                              \
+    X(FORMAT, "malformed data")                                                                              \
+    X(CHECKSUM, "checksum mismatch")                                                                         \
+    X(UNSUPPORTED, "not supported")                                                                          \
+    X(ARGUMENT, "invalid argument")                                                                          \
+    X(EXISTS, "exists already")                                                                              \
+    X(NOT_FOUND, "not found")                                                                                \
     X(CANCELLED, "cancelled")
 
 enum entro_error {
@@ -25,7 +26,8 @@ enum entro_error {
 /* Success reads better without the word error. */
 #define ENTRO_OK ENTRO_ERROR_OK
 
-/* What went wrong, for a person: one line, no newline, names the file or tensor concerned. Owned by the caller. */
+/* What went wrong, for a person: one line, no newline, names the file or tensor concerned. Owned by the
+ * caller. */
 struct entro_message {
     char text[1024];
 };

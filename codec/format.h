@@ -1,6 +1,7 @@
 /*
- * The on-disk format and nothing else: little-endian records as they lie in an image. FORMAT.md is the specification; this header is its
- * transcription. Everything read from an image is hostile until image.c has validated it.
+ * The on-disk format and nothing else: little-endian records as they lie in an image. FORMAT.md is the
+ * specification; this header is its transcription. Everything read from an image is hostile until image.c has
+ * validated it.
  */
 #ifndef ENTRO_FORMAT_H
 #define ENTRO_FORMAT_H
@@ -8,7 +9,9 @@
 #include <assert.h>
 #include <stdint.h>
 
-#define ENTRO_MAGIC            "\x89" "ENTROFS" /* 8 bytes, no terminator in the image */
+#define ENTRO_MAGIC                                                                                          \
+    "\x89"                                                                                                   \
+    "ENTROFS" /* 8 bytes, no terminator in the image */
 #define ENTRO_FORMAT_VERSION   1
 #define ENTRO_SUPERBLOCK_BYTES 4096
 #define ENTRO_NONE             UINT32_MAX /* "no such record" in a reference */
@@ -41,7 +44,8 @@ enum entro_table {
     ENTRO_N_TABLES
 };
 
-/* Where a table lies: `offset` from the start of the index, a multiple of 8 (zero padding between tables); `count` records (or bytes). */
+/* Where a table lies: `offset` from the start of the index, a multiple of 8 (zero padding between tables);
+ * `count` records (or bytes). */
 struct entro_disk_table {
     uint64_t offset;
     uint64_t count;
@@ -115,10 +119,12 @@ struct entro_disk_tensor {
     uint32_t stream;       /* codes, or the source's bytes */
     uint32_t row_scale;    /* stream of shape[0] F16 values, or ENTRO_NONE */
     uint32_t column_scale; /* stream of elements / shape[0] F16 values, or ENTRO_NONE */
-    uint32_t outliers;     /* stream of 12-byte records (u64 element index, F32 value), strictly ascending, or ENTRO_NONE */
+    uint32_t outliers;     /* stream of 12-byte records (u64 element index, F32 value), strictly ascending, or
+                              ENTRO_NONE */
     float scale;
     int32_t zero_point;
-    double entropy_bits; /* order-0 entropy of the codes (packed pairs halved), bits a weight; of a lossless tensor: bits an element */
+    double entropy_bits; /* order-0 entropy of the codes (packed pairs halved), bits a weight; of a lossless
+                            tensor: bits an element */
     double snr_db;       /* what quantization costs; infinite for lossless */
     uint64_t shape[8];   /* row-major, outermost first; unused ones are 0 */
 };
@@ -136,7 +142,8 @@ static_assert(sizeof(struct entro_disk_stream) == 32, "stream record");
 /* How records of a stream are split into planes: plane i holds field i of every record, in order. */
 struct entro_disk_layout {
     uint16_t record_bytes;
-    uint8_t rotate_bytes; /* 0, or 2, 4, 8: each word of so many bytes is rotated left by one bit before it is split */
+    uint8_t rotate_bytes; /* 0, or 2, 4, 8: each word of so many bytes is rotated left by one bit before it is
+                             split */
     uint8_t n_fields;     /* 1 to 16 */
     uint16_t field_bytes[ENTRO_MAX_FIELDS]; /* sum is record_bytes; unused ones are 0 */
     uint8_t reserved[4];
@@ -159,12 +166,12 @@ enum entro_method {
 };
 
 struct entro_disk_block {
-    uint64_t place;   /* offset in the image (44 bits) | stored size (18 bits) << 44 | method (2 bits) << 62 */
+    uint64_t place; /* offset in the image (44 bits) | stored size (18 bits) << 44 | method (2 bits) << 62 */
     uint64_t xxh3_64; /* of the stored bytes */
 };
 static_assert(sizeof(struct entro_disk_block) == 16, "block record");
 
-#define ENTRO_BLOCK_PLACE(offset, size, method)                                                                        \
+#define ENTRO_BLOCK_PLACE(offset, size, method)                                                              \
     ((uint64_t)(offset) | (uint64_t)(size) << 44 | (uint64_t)(method) << 62)
 #define ENTRO_BLOCK_OFFSET(place) ((uint64_t)(place) & (((uint64_t)1 << 44) - 1))
 #define ENTRO_BLOCK_SIZE(place)   ((uint32_t)((uint64_t)(place) >> 44 & 0x3ffff))

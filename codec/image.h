@@ -1,6 +1,7 @@
 /*
- * An image opened for reading: validated in full when it is opened, immutable afterwards; all lookups and decoding are thread-safe.
- * Knows blocks, streams, tensors and the files' extents; what a file system makes of them is fs/'s.
+ * An image opened for reading: validated in full when it is opened, immutable afterwards; all lookups and
+ * decoding are thread-safe. Knows blocks, streams, tensors and the files' extents; what a file system makes
+ * of them is fs/'s.
  */
 #ifndef ENTRO_IMAGE_H
 #define ENTRO_IMAGE_H
@@ -39,8 +40,8 @@ struct entro_tensor {
     unsigned rank;
     uint64_t shape[ENTRO_MAX_RANK];
     uint64_t n_elements;
-    uint64_t n_rows;    /* shape[0]; 1 for rank 0 */
-    uint64_t n_columns; /* elements / rows; 0 where there are no elements */
+    uint64_t n_rows;                                    /* shape[0]; 1 for rank 0 */
+    uint64_t n_columns;                                 /* elements / rows; 0 where there are no elements */
     uint32_t stream, row_scale, column_scale, outliers; /* streams, or ENTRO_NONE */
     float scale;
     int32_t zero_point;
@@ -61,7 +62,8 @@ struct entro_stream {
     uint8_t xxh3_128[16];              /* canonical */
     const struct entro_layout *layout; /* layout->n_fields planes */
     const struct entro_plane *planes;
-    uint64_t stored_bytes; /* coded blocks, their table entries, codebooks and records: what the stream costs in the image */
+    uint64_t stored_bytes; /* coded blocks, their table entries, codebooks and records: what the stream costs
+                              in the image */
 };
 
 struct entro_image_info {
@@ -77,16 +79,20 @@ struct entro_image_info {
 };
 
 /*
- * Opens and validates an image. ENTRO_ERROR_IO, _FORMAT (not an image, truncated, inconsistent: the message says what, where, expected and
- * found), _CHECKSUM, _UNSUPPORTED (newer version, unknown incompatible feature), _NO_MEMORY.
+ * Opens and validates an image. ENTRO_ERROR_IO, _FORMAT (not an image, truncated, inconsistent: the message
+ * says what, where, expected and found), _CHECKSUM, _UNSUPPORTED (newer version, unknown incompatible
+ * feature), _NO_MEMORY.
  */
 enum entro_error entro_image_open(struct entro_image **out, const char *path, struct entro_message *message);
 void entro_image_close(struct entro_image *image);
 
 const struct entro_image_info *entro_image_info(const struct entro_image *image);
-const struct entro_file *entro_image_file(const struct entro_image *image, uint32_t file);       /* file < n_files */
-const struct entro_tensor *entro_image_tensor(const struct entro_image *image, uint32_t tensor); /* tensor < n_tensors */
-const struct entro_stream *entro_image_stream(const struct entro_image *image, uint32_t stream); /* stream < n_streams */
+const struct entro_file *entro_image_file(const struct entro_image *image,
+                                          uint32_t file); /* file < n_files */
+const struct entro_tensor *entro_image_tensor(const struct entro_image *image,
+                                              uint32_t tensor); /* tensor < n_tensors */
+const struct entro_stream *entro_image_stream(const struct entro_image *image,
+                                              uint32_t stream); /* stream < n_streams */
 
 /* Memory of one decoding thread: scratch of the decoder and a buffer for stored bytes. */
 struct entro_decoder;
@@ -94,12 +100,14 @@ struct entro_decoder *entro_decoder_create(void); /* NULL where memory is short 
 void entro_decoder_free(struct entro_decoder *decoder);
 
 /*
- * Reads block `block` (< n_blocks) of a plane of this image from the file, checks it and decodes it to `target`: block_bytes bytes, of the last block what is
- * left (entro_plane_block_size). ENTRO_ERROR_IO, _CHECKSUM, _FORMAT, _NO_MEMORY; the message names the block's place in the image, expected and
- * found. Thread-safe with a decoder for each thread.
+ * Reads block `block` (< n_blocks) of a plane of this image from the file, checks it and decodes it to
+ * `target`: block_bytes bytes, of the last block what is left (entro_plane_block_size). ENTRO_ERROR_IO,
+ * _CHECKSUM, _FORMAT, _NO_MEMORY; the message names the block's place in the image, expected and found.
+ * Thread-safe with a decoder for each thread.
  */
-enum entro_error entro_image_decode_block(const struct entro_image *image, const struct entro_plane *plane, uint64_t block,
-                                          uint8_t *target, struct entro_decoder *decoder, struct entro_message *message);
+enum entro_error entro_image_decode_block(const struct entro_image *image, const struct entro_plane *plane,
+                                          uint64_t block, uint8_t *target, struct entro_decoder *decoder,
+                                          struct entro_message *message);
 
 uint32_t entro_plane_block_size(const struct entro_plane *plane, uint64_t block);
 
@@ -110,6 +118,7 @@ struct entro_block_place {
     enum entro_method method;
     uint64_t xxh3_64;
 };
-struct entro_block_place entro_image_block_place(const struct entro_image *image, const struct entro_plane *plane, uint64_t block);
+struct entro_block_place entro_image_block_place(const struct entro_image *image,
+                                                 const struct entro_plane *plane, uint64_t block);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * Layouts: how the records of a stream are split into byte planes that code well, and joined again. One routine serves every dtype.
+ * Layouts: how the records of a stream are split into byte planes that code well, and joined again. One
+ * routine serves every dtype.
  */
 #ifndef ENTRO_LAYOUT_H
 #define ENTRO_LAYOUT_H
@@ -23,18 +24,23 @@ struct entro_layout {
 extern const struct entro_layout entro_layout_bytes;
 
 /*
- * The layout that suits a lossless tensor of this dtype: floats are rotated left by one bit, so that the exponent is a byte of its own, and
- * split by byte, most significant first; integers by byte; block types by field, F16 fields by byte; F8 and smaller stay whole.
+ * The layout that suits a lossless tensor of this dtype: floats are rotated left by one bit, so that the
+ * exponent is a byte of its own, and split by byte, most significant first; integers by byte; block types by
+ * field, F16 fields by byte; F8 and smaller stay whole.
  */
 struct entro_layout entro_layout_of_dtype(enum entro_dtype dtype);
 
-/* False for anything FORMAT.md does not allow: sizes that do not add up, rotation that does not divide the record, ... */
+/* False for anything FORMAT.md does not allow: sizes that do not add up, rotation that does not divide the
+ * record, ... */
 bool entro_layout_is_valid(const struct entro_layout *layout);
 
 bool entro_layout_equal(const struct entro_layout *a, const struct entro_layout *b);
 
-/* Splits n_records whole records; planes[i] has room for n_records * field_bytes[i]. Thread-safe, as join is. */
-void entro_layout_split(const struct entro_layout *layout, const uint8_t *records, size_t n_records, uint8_t *const planes[]);
-void entro_layout_join(const struct entro_layout *layout, const uint8_t *const planes[], size_t n_records, uint8_t *records);
+/* Splits n_records whole records; planes[i] has room for n_records * field_bytes[i]. Thread-safe, as join is.
+ */
+void entro_layout_split(const struct entro_layout *layout, const uint8_t *records, size_t n_records,
+                        uint8_t *const planes[]);
+void entro_layout_join(const struct entro_layout *layout, const uint8_t *const planes[], size_t n_records,
+                       uint8_t *records);
 
 #endif

@@ -11,12 +11,14 @@
 #define ENTRO_MAX_CODE_LENGTH 15
 
 /*
- * Optimal code lengths of at most max_length (<= ENTRO_MAX_CODE_LENGTH) for the symbols with non-zero counts; 0 for the others.
- * The lengths satisfy Kraft's inequality with equality wherever two or more symbols occur. False (lengths all 0) where fewer than two
- * symbols occur or the symbols do not fit max_length. Deterministic, thread-safe.
- * Source: Larmore and Hirschberg, "A fast algorithm for optimal length-limited Huffman codes", JACM 37(3), 1990 (package-merge).
+ * Optimal code lengths of at most max_length (<= ENTRO_MAX_CODE_LENGTH) for the symbols with non-zero counts;
+ * 0 for the others. The lengths satisfy Kraft's inequality with equality wherever two or more symbols occur.
+ * False (lengths all 0) where fewer than two symbols occur or the symbols do not fit max_length.
+ * Deterministic, thread-safe. Source: Larmore and Hirschberg, "A fast algorithm for optimal length-limited
+ * Huffman codes", JACM 37(3), 1990 (package-merge).
  */
-bool entro_code_lengths(const uint64_t counts[ENTRO_N_SYMBOLS], unsigned max_length, uint8_t lengths[ENTRO_N_SYMBOLS]);
+bool entro_code_lengths(const uint64_t counts[ENTRO_N_SYMBOLS], unsigned max_length,
+                        uint8_t lengths[ENTRO_N_SYMBOLS]);
 
 /* Order-0 entropy in bits a symbol; 0 where nothing occurs. */
 double entro_entropy_bits(const uint64_t counts[ENTRO_N_SYMBOLS]);

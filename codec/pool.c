@@ -81,6 +81,12 @@ static enum entro_error start_workers(struct entro_pool *pool)
     enum entro_error error = ENTRO_OK;
     sigset_t all, before;
     sigfillset(&all);
+    /* Faults belong to the thread that causes them: a blocked one would kill the process without its handler.
+     */
+    sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGFPE);
+    sigdelset(&all, SIGILL);
     pthread_sigmask(SIG_BLOCK, &all, &before);
     for (unsigned i = 1; i < pool->n_threads; i++) {
         struct worker *worker = &pool->workers[i - 1];

@@ -23,9 +23,6 @@ def can_mount():
 needs_fuse = pytest.mark.skipif(not can_mount(), reason="MOUNT TESTS SKIPPED: /dev/fuse cannot be used here")
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "smollm2: needs SmolLM2-135M-Instruct (ENTRO_SMOLLM2=path of the .gguf)")
-
 
 def pytest_terminal_summary(terminalreporter):
     if not can_mount():

@@ -1,6 +1,6 @@
 /*
- * Runs a fuzz target over every file of the folders and files named on the command line, without a fuzzer, so that found
- * inputs stay tests. Fails where there is nothing to replay.
+ * Runs a fuzz target over every file of the folders and files named on the command line, without a fuzzer, so
+ * that found inputs stay tests. Fails where there is nothing to replay.
  */
 #include <dirent.h>
 #include <stdint.h>
@@ -51,7 +51,8 @@ static int replay_folder(const char *path, unsigned *n_replayed)
         char name[4096];
         struct stat status;
         int length = snprintf(name, sizeof name, "%s/%s", path, entry->d_name);
-        if (length < 0 || (size_t)length >= sizeof name || stat(name, &status) != 0 || !S_ISREG(status.st_mode))
+        if (length < 0 || (size_t)length >= sizeof name || stat(name, &status) != 0 ||
+            !S_ISREG(status.st_mode))
             continue;
         if (replay_file(name) != 0)
             result = -1;
