@@ -102,7 +102,8 @@ bool entro_shape_elements(const uint64_t *shape, unsigned rank, uint64_t *n_elem
     return true;
 }
 
-bool entro_dtype_size_bytes(enum entro_dtype dtype, const uint64_t *shape, unsigned rank, uint64_t *size_bytes)
+bool entro_dtype_size_bytes(enum entro_dtype dtype, const uint64_t *shape, unsigned rank,
+                            uint64_t *size_bytes)
 {
     const struct entro_dtype_info *info = entro_dtype_info(dtype);
     uint64_t n_elements;

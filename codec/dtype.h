@@ -1,6 +1,6 @@
 /*
- * Element types of tensors: those of safetensors and those of GGUF (whose block types code several elements in one record).
- * Facts only; conversions are in half.h and ggml_blocks.h.
+ * Element types of tensors: those of safetensors and those of GGUF (whose block types code several elements
+ * in one record). Facts only; conversions are in half.h and ggml_blocks.h.
  */
 #ifndef ENTRO_DTYPE_H
 #define ENTRO_DTYPE_H
@@ -78,13 +78,16 @@ const struct entro_dtype_info *entro_dtype_info(enum entro_dtype dtype);
 const struct entro_dtype_info *entro_dtype_from_safetensors(const char *name);
 const struct entro_dtype_info *entro_dtype_from_gguf(uint32_t gguf_type);
 
-/* Product of a shape (1 for rank 0); false where it does not fit 64 bits. */
+/* Product of a shape (1 for rank 0); false where it, or that of the dimensions other than 0, does not fit 64
+ * bits. */
 bool entro_shape_elements(const uint64_t *shape, unsigned rank, uint64_t *n_elements);
 
 /*
- * Bytes of a tensor of this dtype and shape (row-major, outermost first). False where the size does not fit, or where the innermost
- * dimension of a GGUF block type (the whole element count for sub-byte safetensors types) is no multiple of its block.
+ * Bytes of a tensor of this dtype and shape (row-major, outermost first). False where the size does not fit,
+ * or where the innermost dimension of a GGUF block type (the whole element count for sub-byte safetensors
+ * types) is no multiple of its block.
  */
-bool entro_dtype_size_bytes(enum entro_dtype dtype, const uint64_t *shape, unsigned rank, uint64_t *size_bytes);
+bool entro_dtype_size_bytes(enum entro_dtype dtype, const uint64_t *shape, unsigned rank,
+                            uint64_t *size_bytes);
 
 #endif

@@ -16,13 +16,16 @@ const char *entro_error_name(enum entro_error error)
     return names[error];
 }
 
-enum entro_error entro_fail(struct entro_message *message, enum entro_error error, const char *format, ...)
+void entro_message_set(struct entro_message *message, const char *format, ...)
 {
     if (message != NULL) {
         va_list arguments;
         va_start(arguments, format);
         vsnprintf(message->text, sizeof message->text, format, arguments);
         va_end(arguments);
+        /* Names of files and tensors may hold anything; a message is one line and does not steer a terminal. */
+        for (char *c = message->text; *c != '\0'; c++)
+            if ((unsigned char)*c < ' ' || *c == '\x7f')
+                *c = '?';
     }
-    return error;
 }

@@ -35,8 +35,18 @@ struct entro_message {
 /* The text of an error; never NULL. Thread-safe. */
 const char *entro_error_name(enum entro_error error);
 
-/* Formats into `message` (may be NULL) and returns `error`, so that a failing path is one statement. */
-enum entro_error entro_fail(struct entro_message *message, enum entro_error error, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+/* Formats a message; `message` may be NULL. Control characters (of hostile names) become '?'. */
+void entro_message_set(struct entro_message *message, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static inline enum entro_error entro_error_returned(enum entro_error error)
+{
+    return error;
+}
+
+/* Sets the message and is the error, so that a failing path is one statement: return entro_fail(message,
+ * ENTRO_ERROR_IO, "...", ...). A macro, so that compilers and analyzers see that the value is no success. */
+#define entro_fail(message, error, ...)                                                                      \
+    (entro_message_set((message), __VA_ARGS__), entro_error_returned(error))
 
 #endif

@@ -29,10 +29,12 @@
 #define ENTRO_PATH_MAX_BYTES   4000
 #define ENTRO_MAX_FIELDS       16
 #define ENTRO_LAYOUT_MAX_BYTES 4096 /* record size of a layout */
+#define ENTRO_OUTLIER_BYTES    12   /* u64 element index, F32 value */
 
 /* The tables of the index, in the order in which they tile it. */
 enum entro_table {
-    ENTRO_TABLE_STRINGS,   /* bytes: names and paths, one after another, not terminated */
+    ENTRO_TABLE_STRINGS,   /* bytes: the files' paths, then the tensors' names, one after another, not
+                              terminated */
     ENTRO_TABLE_FILES,     /* struct entro_disk_file, sorted by path (bytewise) */
     ENTRO_TABLE_EXTENTS,   /* struct entro_disk_extent */
     ENTRO_TABLE_TENSORS,   /* struct entro_disk_tensor, sorted by name (bytewise) */

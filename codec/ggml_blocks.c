@@ -1,6 +1,6 @@
 /*
- * The arithmetic of GGUF's block types; see ggml_blocks.h. Each routine reads one block. The order of the float operations is part of
- * the result, so that no product is moved out of or into a sum here.
+ * The arithmetic of GGUF's block types; see ggml_blocks.h. Each routine reads one block. The order of the
+ * float operations is part of the result, so that no product is moved out of or into a sum here.
  */
 #include "codec/ggml_blocks.h"
 
@@ -80,8 +80,9 @@ static void dequantize_q5_1(const uint8_t *block, float *target)
 }
 
 /*
- * The 6-bit scales and minima of the eight parts of a Q4_K or Q5_K block lie in 12 bytes: the low six bits of bytes 0 to 3 and 4 to 7 are
- * scales and minima 0 to 3; bytes 8 to 11 hold the low four bits of scale and minimum 4 to 7, whose high two are on top of bytes 0 to 7.
+ * The 6-bit scales and minima of the eight parts of a Q4_K or Q5_K block lie in 12 bytes: the low six bits of
+ * bytes 0 to 3 and 4 to 7 are scales and minima 0 to 3; bytes 8 to 11 hold the low four bits of scale and
+ * minimum 4 to 7, whose high two are on top of bytes 0 to 7.
  */
 static void unpack_scale(const uint8_t *packed, unsigned part, unsigned *scale, unsigned *minimum)
 {
@@ -95,8 +96,9 @@ static void unpack_scale(const uint8_t *packed, unsigned part, unsigned *scale, 
 }
 
 /*
- * What Q4_K and Q5_K share: d, dmin, 12 bytes of scales, then codes in parts of 32. Byte i of the pair of parts p, p + 1 holds code i of
- * part p in its low nibble and of part p + 1 in the high one. `fifth` (NULL for Q4_K) has bit p of its byte i as fifth bit of code i of part p.
+ * What Q4_K and Q5_K share: d, dmin, 12 bytes of scales, then codes in parts of 32. Byte i of the pair of
+ * parts p, p + 1 holds code i of part p in its low nibble and of part p + 1 in the high one. `fifth` (NULL
+ * for Q4_K) has bit p of its byte i as fifth bit of code i of part p.
  */
 static void dequantize_k(const uint8_t *block, const uint8_t *fifth, const uint8_t *codes, float *target)
 {
@@ -128,8 +130,9 @@ static void dequantize_q5_k(const uint8_t *block, float *target)
 }
 
 /*
- * Q6_K: 128 bytes of low nibbles, 64 bytes of high bit pairs, 16 signed scales, d. Each half of 128 elements is four runs of 32: run r has
- * its nibbles in bytes (r % 2) * 32 + i of the half's 64, low ones for r < 2, and its high bits at bit 2 * r of the half's 32 bytes.
+ * Q6_K: 128 bytes of low nibbles, 64 bytes of high bit pairs, 16 signed scales, d. Each half of 128 elements
+ * is four runs of 32: run r has its nibbles in bytes (r % 2) * 32 + i of the half's 64, low ones for r < 2,
+ * and its high bits at bit 2 * r of the half's 32 bytes.
  */
 static void dequantize_q6_k(const uint8_t *block, float *target)
 {

@@ -1,6 +1,7 @@
 /*
- * Conversions between F32 and the 16-bit float types: exact upwards, round to nearest, ties to even downwards (IEEE 754-2019, 4.3.1).
- * NaN stays NaN (quiet), overflow gives infinity, subnormals are kept. Integer arithmetic only: the same bits on every machine.
+ * Conversions between F32 and the 16-bit float types: exact upwards, round to nearest, ties to even downwards
+ * (IEEE 754-2019, 4.3.1). NaN stays NaN (quiet), overflow gives infinity, subnormals are kept. Integer
+ * arithmetic only: the same bits on every machine.
  */
 #ifndef ENTRO_HALF_H
 #define ENTRO_HALF_H

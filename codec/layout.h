@@ -24,9 +24,13 @@ struct entro_layout {
 extern const struct entro_layout entro_layout_bytes;
 
 /*
- * The layout that suits a lossless tensor of this dtype: floats are rotated left by one bit, so that the
- * exponent is a byte of its own, and split by byte, most significant first; integers by byte; block types by
- * field, F16 fields by byte; F8 and smaller stay whole.
+ * The layout that suits a lossless tensor of this dtype. Floats wider than a byte: each word rotated left by
+ * one bit (so that an exponent of 8 bits fills a byte), a field a byte. Integers wider than a byte: a field a
+ * byte. GGUF's block types Q4_0 to Q8_0, Q4_K, Q5_K and Q6_K: by field, F16 fields by byte. All others:
+ * entro_layout_bytes.
+ *
+ * Fields are consecutive bytes of the record in memory order: field 0 of BF16 is the low byte of the rotated
+ * word (mantissa and sign), field 1 its high byte (exponent).
  */
 struct entro_layout entro_layout_of_dtype(enum entro_dtype dtype);
 

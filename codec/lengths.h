@@ -11,11 +11,11 @@
 #define ENTRO_MAX_CODE_LENGTH 15
 
 /*
- * Optimal code lengths of at most max_length (<= ENTRO_MAX_CODE_LENGTH) for the symbols with non-zero counts;
- * 0 for the others. The lengths satisfy Kraft's inequality with equality wherever two or more symbols occur.
- * False (lengths all 0) where fewer than two symbols occur or the symbols do not fit max_length.
- * Deterministic, thread-safe. Source: Larmore and Hirschberg, "A fast algorithm for optimal length-limited
- * Huffman codes", JACM 37(3), 1990 (package-merge).
+ * Optimal code lengths of at most max_length (<= ENTRO_MAX_CODE_LENGTH) for the symbols with non-zero counts
+ * (whose sum is less than 2^59); 0 for the others. The lengths satisfy Kraft's inequality with equality
+ * wherever two or more symbols occur. False (lengths all 0) where fewer than two symbols occur or the symbols
+ * do not fit max_length. Deterministic, thread-safe. Source: Larmore and Hirschberg, "A fast algorithm for
+ * optimal length-limited Huffman codes", JACM 37(3), 1990 (package-merge).
  */
 bool entro_code_lengths(const uint64_t counts[ENTRO_N_SYMBOLS], unsigned max_length,
                         uint8_t lengths[ENTRO_N_SYMBOLS]);

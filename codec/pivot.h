@@ -3,13 +3,16 @@
  * from symbol to symbol. Source: Zukowski, "PivCo-Huffman", arXiv 2606.05765. FORMAT.md, "Coded blocks", is
  * the specification to the bit; in short:
  *
- *   Leaves. The symbols of each code length L, ascending, are cut into runs of 2^b, one for each bit b set in
+ * Leaves. The symbols of each code length L, ascending, are cut into runs of 2^b, one for each bit b set in
  * their number, largest first. Such a run is a leaf at depth L - b of width b: a complete subtree whose
- * symbols are told apart by b bits ("flat"; b = 0: a constant). Tree. Leaves sorted by depth (stable, in the
- * order in which they were made: L ascending, b descending) get canonical prefix codes: the first is all
- * zeros, each next is (previous + 1) << (depth difference). Bit 0 (most significant of the prefix first) is
- * left. Block. [leaf counts][records]. Counts: one LEB128 number a leaf, in leaf order: how many symbols of
- * the block fall in it; their sum is the block's size. Records: the tree in post-order (left subtree, right
+ * symbols are told apart by b bits ("flat"; b = 0: a constant).
+ *
+ * Tree. Leaves sorted by depth (stable, in the order in which they were made: L ascending, b descending) get
+ * canonical prefix codes: the first is all zeros, each next is (previous + 1) << (depth difference). This is
+ * the leaf order. Bit 0 (most significant of the prefix first) is left.
+ *
+ * Block. [leaf counts][records]. Counts: one LEB128 number a leaf, in leaf order: how many symbols of the
+ * block fall in it; their sum is the block's size. Records: the tree in post-order (left subtree, right
  * subtree, node). A leaf with n > 0 symbols and width b > 0 has ceil(n*b/8) bytes: the b-bit index of each
  * symbol in its leaf, in block order, low bits first. An inner node with n symbols of which neither none nor
  * all go left has ceil(n/8) bytes: a bit a symbol, in block order, low bit first, 1 = right. Other nodes and
@@ -42,7 +45,7 @@ struct entro_pivot_scratch;
 /*
  * The lengths must be at most 15, belong to at least two symbols and make a complete code, else
  * ENTRO_ERROR_FORMAT. ENTRO_ERROR_NO_MEMORY. The caller frees with entro_pivot_free. Costs microseconds and
- * about a kilobyte or two.
+ * about three kilobytes.
  */
 enum entro_error entro_pivot_create(struct entro_pivot **out, const uint8_t lengths[ENTRO_N_SYMBOLS]);
 void entro_pivot_free(struct entro_pivot *pivot);
@@ -52,9 +55,9 @@ struct entro_pivot_scratch *entro_pivot_scratch_create(void);
 void entro_pivot_scratch_free(struct entro_pivot_scratch *scratch);
 
 /*
- * Encodes `size` (1 to ENTRO_BLOCK_MAX_BYTES) symbols, all of which have a code. Returns the coded size, or 0
- * where it would exceed `capacity` (then the content of `target` is undefined, but nothing beyond capacity is
- * touched).
+ * Encodes `size` (1 to ENTRO_BLOCK_MAX_BYTES) symbols. Returns the coded size, or 0 where it would exceed
+ * `capacity` or a symbol has no code (then the content of `target` is undefined, but nothing beyond capacity
+ * is touched).
  */
 size_t entro_pivot_encode(const struct entro_pivot *pivot, const uint8_t *symbols, size_t size,
                           uint8_t *target, size_t capacity, struct entro_pivot_scratch *scratch);

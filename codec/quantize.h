@@ -39,8 +39,8 @@ struct entro_grid {
  * EntroLLM's mixed rule (arXiv 2505.02380): unsigned (zero point at the edge of the range) where all weights
  * have one sign, else asymmetric over min..max with an integer zero point. The scale is rounded up to
  * scale_bits (1 to 24) significant bits and further, where rounding would need one code too many: no weight
- * is ever clipped. False where no such grid exists: non-finite weights, no weights, or a scale that is no
- * normal F32. All-zero weights get scale 1.
+ * is ever clipped. False where no such grid exists: non-finite weights, no weights, a scale that is no normal
+ * F32, or a grid with values that overflow F32. All-zero weights get scale 1.
  */
 bool entro_grid_mixed(struct entro_grid *grid, const struct entro_range *range, unsigned bits,
                       unsigned scale_bits);
@@ -50,7 +50,8 @@ bool entro_grid_mixed(struct entro_grid *grid, const struct entro_range *range, 
  * weights a byte, even index in the low nibble, an odd last one alone in its byte with the high nibble 0: a
  * part of a tensor must start at an even index. Returns the sum of squared errors against scale * (q -
  * zero_point), added in index order in F64, and adds the sum of squared weights to *energy (may be NULL).
- * Thread-safe, as all here.
+ * Weights outside of the range that the grid was made for (a source that changed meanwhile) get the code
+ * nearest to them. Thread-safe, as all here.
  */
 double entro_quantize(const struct entro_grid *grid, const float *weights, size_t n_weights, uint8_t *codes,
                       double *energy);

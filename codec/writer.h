@@ -21,8 +21,9 @@
 #define ENTRO_CHUNK_BYTES ((size_t)1 << 20)
 
 /*
- * Gives bytes of a stream. Called from several threads at once for disjoint ranges, and twice for each range
- * (once to count, once to write): the bytes must be the same both times. A stream is always asked for in the
+ * Gives bytes of a stream. Called from several threads at once for disjoint ranges, and twice for each range:
+ * once to count, and once more to write unless an equal stream is there already. The bytes must be the same
+ * both times (else ENTRO_ERROR_IO: the source changed while it was read). A stream is always asked for in the
  * same ranges: chunk i covers bytes [i*c, min((i+1)*c, size)), where c = entro_writer_chunk_bytes(layout). An
  * error ends the writing and is handed up with its message.
  */
@@ -84,14 +85,20 @@ enum entro_error entro_writer_add_bytes(struct entro_writer *writer, const char 
 enum entro_error entro_writer_add_tensor(struct entro_writer *writer, const struct entro_tensor *tensor,
                                          uint32_t *number, struct entro_message *message);
 
-/* Adds a file of the model directory (path and extents are copied). */
+/*
+ * Adds a file of the model directory (path and extents are copied); streams and tensors that it refers to are
+ * there already. ENTRO_ERROR_ARGUMENT for a path or an extent that a reader would refuse, _NO_MEMORY. Paths
+ * that collide are found by entro_writer_finish.
+ */
 enum entro_error entro_writer_add_file(struct entro_writer *writer, const char *path,
                                        const struct entro_extent *extents, uint32_t n_extents,
                                        struct entro_message *message);
 
 /*
  * Writes index and superblock, fsyncs, renames. The path exists afterwards, whole, or (error) nothing has
- * changed. ENTRO_ERROR_EXISTS where a file appeared meanwhile and !replace. Returns the image's size.
+ * changed. ENTRO_ERROR_EXISTS where a file appeared meanwhile and !replace, _ARGUMENT where two tensors or
+ * files have one name, or a file is also a folder of another, _IO, _NO_MEMORY. *image_bytes is the image's
+ * size. Call it once; only entro_writer_free may follow.
  */
 enum entro_error entro_writer_finish(struct entro_writer *writer, uint64_t *image_bytes,
                                      struct entro_message *message);

@@ -1,14 +1,16 @@
 /* See json_internal.h. */
 #include "codec/models/json_internal.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
-/* Upper bounds of what jansson (2.14, 64 bits) allocates for each construct, the allocator's share included. */
+/* Upper bounds of what jansson (2.14, 64 bits) allocates for each construct, the allocator's share included.
+ */
 #define OBJECT_BYTES 256
 #define ARRAY_BYTES  128
 #define MEMBER_BYTES 144
 #define ITEM_BYTES   96
-/* The most that a parsed text may take; a safetensors entry takes about 1.7 KB by this count. */
+/* The most that a parsed text may take; a safetensors entry takes about 1.9 KB by this count. */
 #define MAX_BYTES ((uint64_t)160 << 20)
 
 struct cost {
@@ -17,12 +19,14 @@ struct cost {
 };
 
 /*
- * What parsing would take, from the punctuation outside of strings alone. Of a text that is not JSON any answer will do: the parser stops
- * at the first error, having allocated no more than the punctuation up to there accounts for.
+ * What parsing would take, from the punctuation outside of strings alone. Of a text that is not JSON any
+ * answer will do: the parser stops at the first error, having allocated no more than the punctuation up to
+ * there accounts for.
  */
 static struct cost estimate(const char *text, size_t size_bytes)
 {
-    struct cost cost = {.memory_bytes = size_bytes};
+    /* The text itself, a string while it is scanned, and the string as it is kept. */
+    struct cost cost = {.memory_bytes = 3 * (uint64_t)size_bytes};
     unsigned depth = 0;
     bool in_string = false;
     for (size_t i = 0; i < size_bytes; i++) {
@@ -69,13 +73,16 @@ enum entro_error entro_json_parse(json_t **root, const char *text, size_t size_b
     if (cost.memory_bytes > MAX_BYTES)
         return entro_fail(message, ENTRO_ERROR_UNSUPPORTED, "%s: the JSON text has too many entries", path);
     if (cost.depth > max_depth)
-        return entro_fail(message, ENTRO_ERROR_FORMAT, "%s: the JSON text is nested more than %u deep", path, max_depth);
+        return entro_fail(message, ENTRO_ERROR_FORMAT, "%s: the JSON text is nested more than %u deep", path,
+                          max_depth);
     json_error_t error;
     *root = json_loadb(text, size_bytes, JSON_REJECT_DUPLICATES, &error);
-    if (*root == NULL && json_error_code(&error) == json_error_out_of_memory)
+    /* In most places jansson says nothing where memory is short. */
+    if (*root == NULL && (json_error_code(&error) == json_error_out_of_memory || error.text[0] == '\0'))
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "%s: out of memory", path);
     if (*root == NULL)
-        return entro_fail(message, ENTRO_ERROR_FORMAT, "%s: bad JSON at byte %d: %s", path, error.position, error.text);
+        return entro_fail(message, ENTRO_ERROR_FORMAT, "%s: bad JSON at byte %d: %s", path, error.position,
+                          error.text);
     if (!json_is_object(*root)) {
         json_decref(*root);
         *root = NULL;

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum entro_error entro_pread_all(int fd, uint8_t *buffer, size_t size_bytes, uint64_t offset, const char *path,
-                                 struct entro_message *message)
+enum entro_error entro_pread_all(int fd, uint8_t *buffer, size_t size_bytes, uint64_t offset,
+                                 const char *path, struct entro_message *message)
 {
     while (size_bytes > 0) {
         ssize_t n_read = pread(fd, buffer, size_bytes, (off_t)offset);

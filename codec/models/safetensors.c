@@ -12,7 +12,8 @@
 /* An entry needs three levels; a key unknown here may hold a little more. */
 #define MAX_DEPTH 8
 
-static enum entro_error fail(struct entro_message *message, const char *path, const char *name, const char *what)
+static enum entro_error fail(struct entro_message *message, const char *path, const char *name,
+                             const char *what)
 {
     return entro_fail(message, ENTRO_ERROR_FORMAT, "%s: tensor \"%s\": %s", path, name, what);
 }
@@ -26,7 +27,8 @@ static bool read_size(const json_t *value, uint64_t *size)
     return true;
 }
 
-static enum entro_error check_metadata(const json_t *metadata, const char *path, struct entro_message *message)
+static enum entro_error check_metadata(const json_t *metadata, const char *path,
+                                       struct entro_message *message)
 {
     if (json_is_null(metadata))
         return ENTRO_OK;
@@ -37,33 +39,35 @@ static enum entro_error check_metadata(const json_t *metadata, const char *path,
     json_object_foreach((json_t *)metadata, key, value)
     {
         if (!json_is_string(value))
-            return entro_fail(message, ENTRO_ERROR_FORMAT, "%s: __metadata__: \"%s\" is no string", path, key);
+            return entro_fail(message, ENTRO_ERROR_FORMAT, "%s: __metadata__: \"%s\" is no string", path,
+                              key);
     }
     return ENTRO_OK;
 }
 
-static enum entro_error read_dtype(struct entro_safetensors_tensor *tensor, const char *name, const json_t *value,
-                                   const char *path, struct entro_message *message)
+static enum entro_error read_dtype(struct entro_safetensors_tensor *tensor, const char *name,
+                                   const json_t *value, const char *path, struct entro_message *message)
 {
     if (!json_is_string(value))
         return fail(message, path, name, "no dtype");
     const struct entro_dtype_info *info = entro_dtype_from_safetensors(json_string_value(value));
     if (info == NULL)
-        return entro_fail(message, ENTRO_ERROR_UNSUPPORTED, "%s: tensor \"%s\": unknown dtype \"%s\"", path, name,
-                          json_string_value(value));
+        return entro_fail(message, ENTRO_ERROR_UNSUPPORTED, "%s: tensor \"%s\": unknown dtype \"%s\"", path,
+                          name, json_string_value(value));
     tensor->dtype = info->dtype;
     return ENTRO_OK;
 }
 
-static enum entro_error read_shape(struct entro_safetensors_tensor *tensor, const char *name, const json_t *value,
-                                   const char *path, struct entro_message *message)
+static enum entro_error read_shape(struct entro_safetensors_tensor *tensor, const char *name,
+                                   const json_t *value, const char *path, struct entro_message *message)
 {
     if (!json_is_array(value))
         return fail(message, path, name, "no shape");
     size_t rank = json_array_size(value);
     if (rank > ENTRO_MAX_RANK)
-        return entro_fail(message, ENTRO_ERROR_UNSUPPORTED, "%s: tensor \"%s\": %zu dimensions; at most %d are supported",
-                          path, name, rank, ENTRO_MAX_RANK);
+        return entro_fail(message, ENTRO_ERROR_UNSUPPORTED,
+                          "%s: tensor \"%s\": %zu dimensions; at most %d are supported", path, name, rank,
+                          ENTRO_MAX_RANK);
     tensor->rank = (unsigned)rank;
     for (size_t i = 0; i < rank; i++)
         if (!read_size(json_array_get(value, i), &tensor->shape[i]))
@@ -72,12 +76,13 @@ static enum entro_error read_shape(struct entro_safetensors_tensor *tensor, cons
 }
 
 /* Offsets within the data, which must hold exactly what dtype and shape ask for. */
-static enum entro_error read_offsets(struct entro_safetensors_tensor *tensor, const char *name, const json_t *value,
-                                     uint64_t data_size_bytes, const char *path, struct entro_message *message)
+static enum entro_error read_offsets(struct entro_safetensors_tensor *tensor, const char *name,
+                                     const json_t *value, uint64_t data_size_bytes, const char *path,
+                                     struct entro_message *message)
 {
     uint64_t begin, end, size_bytes;
-    if (!json_is_array(value) || json_array_size(value) != 2 || !read_size(json_array_get(value, 0), &begin) ||
-        !read_size(json_array_get(value, 1), &end))
+    if (!json_is_array(value) || json_array_size(value) != 2 ||
+        !read_size(json_array_get(value, 0), &begin) || !read_size(json_array_get(value, 1), &end))
         return fail(message, path, name, "no pair of data_offsets");
     if (begin > end || end > data_size_bytes)
         return fail(message, path, name, "the data_offsets do not lie in the file");
@@ -90,8 +95,9 @@ static enum entro_error read_offsets(struct entro_safetensors_tensor *tensor, co
     return ENTRO_OK;
 }
 
-static enum entro_error read_tensor(struct entro_safetensors_tensor *tensor, const char *name, const json_t *entry,
-                                    uint64_t data_size_bytes, const char *path, struct entro_message *message)
+static enum entro_error read_tensor(struct entro_safetensors_tensor *tensor, const char *name,
+                                    const json_t *entry, uint64_t data_size_bytes, const char *path,
+                                    struct entro_message *message)
 {
     if (!json_is_object(entry))
         return fail(message, path, name, "the entry is no object");
@@ -99,7 +105,8 @@ static enum entro_error read_tensor(struct entro_safetensors_tensor *tensor, con
     if (error == ENTRO_OK)
         error = read_shape(tensor, name, json_object_get(entry, "shape"), path, message);
     if (error == ENTRO_OK)
-        error = read_offsets(tensor, name, json_object_get(entry, "data_offsets"), data_size_bytes, path, message);
+        error = read_offsets(tensor, name, json_object_get(entry, "data_offsets"), data_size_bytes, path,
+                             message);
     if (error != ENTRO_OK)
         return error;
     tensor->name = strdup(name);
@@ -120,9 +127,10 @@ static int compare_tensors(const void *left, const void *right)
     return strcmp(a->name, b->name);
 }
 
-/* Sorts, checks that the tensors tile the data without holes or overlaps, and makes the offsets those of the file. */
-static enum entro_error place_tensors(struct entro_safetensors *out, uint64_t data_size_bytes, const char *path,
-                                      struct entro_message *message)
+/* Sorts, checks that the tensors tile the data without holes or overlaps, and makes the offsets those of the
+ * file. */
+static enum entro_error place_tensors(struct entro_safetensors *out, uint64_t data_size_bytes,
+                                      const char *path, struct entro_message *message)
 {
     if (out->n_tensors > 0)
         qsort(out->tensors, out->n_tensors, sizeof *out->tensors, compare_tensors);
@@ -147,14 +155,17 @@ static enum entro_error check_length(uint64_t header_bytes, uint64_t file_size_b
                                      struct entro_message *message)
 {
     if (header_bytes > ENTRO_SAFETENSORS_HEADER_MAX_BYTES)
-        return entro_fail(message, ENTRO_ERROR_FORMAT, "%s: no safetensors file: a header of %llu bytes; at most %d are allowed",
-                          path, (unsigned long long)header_bytes, ENTRO_SAFETENSORS_HEADER_MAX_BYTES);
+        return entro_fail(message, ENTRO_ERROR_FORMAT,
+                          "%s: no safetensors file: a header of %llu bytes; at most %d are allowed", path,
+                          (unsigned long long)header_bytes, ENTRO_SAFETENSORS_HEADER_MAX_BYTES);
     if (header_bytes > file_size_bytes - LENGTH_BYTES)
-        return entro_fail(message, ENTRO_ERROR_FORMAT, "%s: truncated: the file ends within the header", path);
+        return entro_fail(message, ENTRO_ERROR_FORMAT, "%s: truncated: the file ends within the header",
+                          path);
     return ENTRO_OK;
 }
 
-static enum entro_error check_file_size(uint64_t file_size_bytes, const char *path, struct entro_message *message)
+static enum entro_error check_file_size(uint64_t file_size_bytes, const char *path,
+                                        struct entro_message *message)
 {
     if (file_size_bytes < LENGTH_BYTES)
         return entro_fail(message, ENTRO_ERROR_FORMAT, "%s: no safetensors file: shorter than 8 bytes", path);
@@ -197,8 +208,9 @@ out:
     return error;
 }
 
-enum entro_error entro_safetensors_parse(struct entro_safetensors *out, const uint8_t *bytes, size_t size_bytes,
-                                         uint64_t file_size_bytes, const char *path, struct entro_message *message)
+enum entro_error entro_safetensors_parse(struct entro_safetensors *out, const uint8_t *bytes,
+                                         size_t size_bytes, uint64_t file_size_bytes, const char *path,
+                                         struct entro_message *message)
 {
     *out = (struct entro_safetensors){0};
     enum entro_error error = check_file_size(file_size_bytes, path, message);
@@ -212,11 +224,12 @@ enum entro_error entro_safetensors_parse(struct entro_safetensors *out, const ui
         return error;
     if (header_bytes > size_bytes - LENGTH_BYTES)
         return entro_fail(message, ENTRO_ERROR_ARGUMENT, "%s: the whole header is not at hand", path);
-    return read_header(out, (const char *)bytes + LENGTH_BYTES, (size_t)header_bytes, file_size_bytes, path, message);
+    return read_header(out, (const char *)bytes + LENGTH_BYTES, (size_t)header_bytes, file_size_bytes, path,
+                       message);
 }
 
-enum entro_error entro_safetensors_open(struct entro_safetensors *out, int fd, uint64_t file_size_bytes, const char *path,
-                                        struct entro_message *message)
+enum entro_error entro_safetensors_open(struct entro_safetensors *out, int fd, uint64_t file_size_bytes,
+                                        const char *path, struct entro_message *message)
 {
     *out = (struct entro_safetensors){0};
     enum entro_error error = check_file_size(file_size_bytes, path, message);

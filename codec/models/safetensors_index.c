@@ -13,8 +13,8 @@
 static bool is_file_name(const char *name)
 {
     size_t length = strlen(name);
-    return length > 0 && length <= MAX_FILE_NAME_BYTES && strpbrk(name, "/\\") == NULL && strcmp(name, ".") != 0 &&
-           strcmp(name, "..") != 0;
+    return length > 0 && length <= MAX_FILE_NAME_BYTES && strpbrk(name, "/\\") == NULL &&
+           strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
 /* A pair of strings that the JSON tree owns. */
@@ -44,8 +44,8 @@ static enum entro_error read_mappings(struct mapping *mappings, const json_t *we
         if (!json_is_string(file))
             return entro_fail(message, ENTRO_ERROR_FORMAT, "%s: tensor \"%s\": no file name", path, tensor);
         if (!is_file_name(json_string_value(file)))
-            return entro_fail(message, ENTRO_ERROR_FORMAT, "%s: tensor \"%s\": \"%s\" is no plain file name", path, tensor,
-                              json_string_value(file));
+            return entro_fail(message, ENTRO_ERROR_FORMAT, "%s: tensor \"%s\": \"%s\" is no plain file name",
+                              path, tensor, json_string_value(file));
         mappings[n++] = (struct mapping){tensor, json_string_value(file)};
     }
     if (n > 0)
@@ -88,15 +88,15 @@ static bool copy_tensors(struct entro_safetensors_index *out, const struct mappi
         if (out->tensors[i] == NULL)
             return false;
         out->n_tensors++;
-        char **file =
-            bsearch(&mappings[i].file, out->files, out->n_files, sizeof *out->files, compare_texts);
+        char **file = bsearch(&mappings[i].file, out->files, out->n_files, sizeof *out->files, compare_texts);
         out->tensor_files[i] = (size_t)(file - out->files);
     }
     return true;
 }
 
-enum entro_error entro_safetensors_index_parse(struct entro_safetensors_index *out, const char *text, size_t size_bytes,
-                                               const char *path, struct entro_message *message)
+enum entro_error entro_safetensors_index_parse(struct entro_safetensors_index *out, const char *text,
+                                               size_t size_bytes, const char *path,
+                                               struct entro_message *message)
 {
     *out = (struct entro_safetensors_index){0};
     json_t *root;

@@ -1,0 +1,116 @@
+/* From code lengths to the plan: flat leaves, canonical order, post-order nodes; see pivot.h for the rules.
+ */
+#include "codec/pivot_plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "codec/pivot.h"
+
+/* Kraft's sum, exactly 1, over at least two symbols. */
+static bool is_complete_code(const uint8_t lengths[ENTRO_N_SYMBOLS])
+{
+    unsigned n_symbols = 0;
+    uint32_t sum = 0;
+    for (unsigned symbol = 0; symbol < ENTRO_N_SYMBOLS; symbol++) {
+        if (lengths[symbol] > ENTRO_MAX_CODE_LENGTH)
+            return false;
+        if (lengths[symbol] > 0) {
+            n_symbols++;
+            sum += (uint32_t)1 << (ENTRO_MAX_CODE_LENGTH - lengths[symbol]);
+        }
+    }
+    return n_symbols >= 2 && sum == (uint32_t)1 << ENTRO_MAX_CODE_LENGTH;
+}
+
+/* A leaf as it is made, with its symbols still in their place among those of their length. */
+struct made_leaf {
+    uint8_t depth, width;
+    uint8_t symbols_from; /* index into the list of all symbols by (length, symbol) */
+};
+
+static unsigned make_leaves(const uint8_t lengths[ENTRO_N_SYMBOLS], uint8_t sorted[ENTRO_N_SYMBOLS],
+                            struct made_leaf made[ENTRO_PIVOT_MAX_LEAVES])
+{
+    unsigned n_sorted = 0, n_made = 0;
+    for (unsigned length = 1; length <= ENTRO_MAX_CODE_LENGTH; length++) {
+        unsigned from = n_sorted;
+        for (unsigned symbol = 0; symbol < ENTRO_N_SYMBOLS; symbol++) {
+            if (lengths[symbol] == length)
+                sorted[n_sorted++] = (uint8_t)symbol;
+        }
+        unsigned n_symbols = n_sorted - from;
+        for (unsigned width = 9; width-- > 0;) {
+            if ((n_symbols >> width & 1) == 0)
+                continue;
+            made[n_made++] = (struct made_leaf){
+                .depth = (uint8_t)(length - width), .width = (uint8_t)width, .symbols_from = (uint8_t)from};
+            from += 1u << width;
+        }
+    }
+    return n_made;
+}
+
+/* Stable sort by depth, and ranks along it. */
+static void order_leaves(struct entro_pivot *pivot, const struct made_leaf *made, unsigned n_made,
+                         const uint8_t sorted[ENTRO_N_SYMBOLS])
+{
+    unsigned rank = 0;
+    for (unsigned depth = 0; depth <= ENTRO_MAX_CODE_LENGTH; depth++) {
+        for (unsigned i = 0; i < n_made; i++) {
+            if (made[i].depth != depth)
+                continue;
+            pivot->leaves[pivot->n_leaves++] = (struct entro_pivot_leaf){
+                .depth = made[i].depth, .width = made[i].width, .first_rank = (uint8_t)rank};
+            for (unsigned k = 0; k < 1u << made[i].width; k++) {
+                uint8_t symbol = sorted[made[i].symbols_from + k];
+                pivot->rank_of_symbol[symbol] = (uint8_t)rank;
+                pivot->symbol_of_rank[rank++] = symbol;
+            }
+        }
+    }
+}
+
+/*
+ * Adds the subtree whose root is at this depth and whose first leaf is *leaf; returns its root. Canonical
+ * prefixes of a complete code mean that the next leaf is the leftmost one below. At most 15 deep.
+ */
+static int16_t add_subtree(struct entro_pivot *pivot, unsigned depth, unsigned *leaf)
+{
+    struct entro_pivot_node node;
+    if (pivot->leaves[*leaf].depth == depth) {
+        node = (struct entro_pivot_node){.left = -1, .leaf = (uint8_t)*leaf};
+        ++*leaf;
+    } else {
+        node.left = add_subtree(pivot, depth + 1, leaf);
+        node.leaf = 0;
+        node.split_rank = pivot->leaves[*leaf].first_rank;
+        add_subtree(pivot, depth + 1, leaf);
+    }
+    pivot->nodes[pivot->n_nodes] = node;
+    return (int16_t)pivot->n_nodes++;
+}
+
+enum entro_error entro_pivot_create(struct entro_pivot **out, const uint8_t lengths[ENTRO_N_SYMBOLS])
+{
+    *out = NULL;
+    if (!is_complete_code(lengths))
+        return ENTRO_ERROR_FORMAT;
+    struct entro_pivot *pivot = calloc(1, sizeof *pivot);
+    if (pivot == NULL)
+        return ENTRO_ERROR_NO_MEMORY;
+
+    uint8_t sorted[ENTRO_N_SYMBOLS];
+    struct made_leaf made[ENTRO_PIVOT_MAX_LEAVES];
+    unsigned n_made = make_leaves(lengths, sorted, made);
+    order_leaves(pivot, made, n_made, sorted);
+    unsigned first_leaf = 0;
+    add_subtree(pivot, 0, &first_leaf);
+    *out = pivot;
+    return ENTRO_OK;
+}
+
+void entro_pivot_free(struct entro_pivot *pivot)
+{
+    free(pivot);
+}

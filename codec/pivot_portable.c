@@ -1,0 +1,270 @@
+/* The kernels in plain C: the reference for all others. Branch-free, words where words help. */
+#include <stdbool.h>
+#include <string.h>
+
+#include "codec/bytes.h"
+#include "codec/pivot_kernels.h"
+
+#define LOW_BITS ((uint64_t)0x0101010101010101)
+
+static size_t count_ones_word(uint64_t word)
+{
+    word -= word >> 1 & 0x5555555555555555;
+    word = (word & 0x3333333333333333) + (word >> 2 & 0x3333333333333333);
+    word = (word + (word >> 4)) & 0x0f0f0f0f0f0f0f0f;
+    return (size_t)(word * LOW_BITS >> 56);
+}
+
+static uint64_t load_tail(const uint8_t *bytes, size_t n_bytes)
+{
+    uint64_t word = 0;
+    memcpy(&word, bytes, n_bytes);
+    return word;
+}
+
+static size_t count_ones(const uint8_t *bytes, size_t n_bytes)
+{
+    size_t n_ones = 0;
+    for (; n_bytes >= 8; bytes += 8, n_bytes -= 8)
+        n_ones += count_ones_word(entro_load_u64(bytes));
+    return n_ones + count_ones_word(load_tail(bytes, n_bytes));
+}
+
+/*
+ * A row for each byte of a bitmap. For a merge: where each of 8 outputs comes from, 0 to 7 for the left
+ * list's bytes, 8 to 15 for the right one's. For a partition: the inputs that go left, in order, then those
+ * that go right.
+ */
+#define ROWS_4(row, bits) row(bits), row((bits) + 1), row((bits) + 2), row((bits) + 3)
+#define ROWS_16(row, bits)                                                                                   \
+    ROWS_4(row, bits), ROWS_4(row, (bits) + 4), ROWS_4(row, (bits) + 8), ROWS_4(row, (bits) + 12)
+#define ROWS_64(row, bits)                                                                                   \
+    ROWS_16(row, bits), ROWS_16(row, (bits) + 16), ROWS_16(row, (bits) + 32), ROWS_16(row, (bits) + 48)
+#define ALL_ROWS(row)        ROWS_64(row, 0), ROWS_64(row, 64), ROWS_64(row, 128), ROWS_64(row, 192)
+#define ONES_BELOW(bits, i)  __builtin_popcount((bits) & ((1 << (i)) - 1))
+#define SLOT(bits, i, right) ((bits) >> (i)&1 ? (right) + ONES_BELOW(bits, i) : (i)-ONES_BELOW(bits, i))
+#define FROM(bits, i)        SLOT(bits, i, 8)
+#define MERGE_ROW(bits)                                                                                      \
+    {                                                                                                        \
+        FROM(bits, 0), FROM(bits, 1), FROM(bits, 2), FROM(bits, 3), FROM(bits, 4), FROM(bits, 5),            \
+            FROM(bits, 6), FROM(bits, 7)                                                                     \
+    }
+#define IS_AT(bits, i, slot) (SLOT(bits, i, 8 - ONES_BELOW(bits, 8)) == (slot))
+#define AT(bits, slot)                                                                                       \
+    (IS_AT(bits, 1, slot) + 2 * IS_AT(bits, 2, slot) + 3 * IS_AT(bits, 3, slot) + 4 * IS_AT(bits, 4, slot) + \
+     5 * IS_AT(bits, 5, slot) + 6 * IS_AT(bits, 6, slot) + 7 * IS_AT(bits, 7, slot))
+#define PARTITION_ROW(bits)                                                                                  \
+    {                                                                                                        \
+        AT(bits, 0), AT(bits, 1), AT(bits, 2), AT(bits, 3), AT(bits, 4), AT(bits, 5), AT(bits, 6),           \
+            AT(bits, 7)                                                                                      \
+    }
+#define ONES_ROW(bits) ONES_BELOW(bits, 8)
+static const uint8_t ones_in_byte[256] = {ALL_ROWS(ONES_ROW)};
+static const uint8_t merge_rows[256][8] = {ALL_ROWS(MERGE_ROW)};
+static const uint8_t partition_rows[256][8] = {ALL_ROWS(PARTITION_ROW)};
+
+/* Eight outputs. The lists are read beyond what is used: into their slop. */
+static inline void merge_eight(uint8_t *target, uint8_t bits, uint64_t left, uint64_t right)
+{
+    uint8_t both[16];
+    entro_store_u64(both, left);
+    entro_store_u64(both + 8, right);
+    const uint8_t *from = merge_rows[bits];
+    for (unsigned i = 0; i < 8; i++)
+        target[i] = both[from[i]];
+}
+
+static inline void merge(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
+                         const uint8_t *right, bool left_constant, bool right_constant)
+{
+    uint64_t left_bytes = *left * LOW_BITS, right_bytes = *right * LOW_BITS;
+    for (size_t i = 0; i < n; i += 8) {
+        uint8_t bits = *bitmap++;
+        size_t n_right = (size_t)ones_in_byte[bits];
+        if (!left_constant) {
+            left_bytes = entro_load_u64(left);
+            left += 8 - n_right;
+        }
+        if (!right_constant) {
+            right_bytes = entro_load_u64(right);
+            right += n_right;
+        }
+        if (n - i >= 8) {
+            merge_eight(target + i, bits, left_bytes, right_bytes);
+        } else {
+            uint8_t last[8];
+            merge_eight(last, bits, left_bytes, right_bytes);
+            memcpy(target + i, last, n - i);
+        }
+    }
+}
+
+static void merge_lists(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
+                        const uint8_t *right)
+{
+    merge(target, n, bitmap, left, right, false, false);
+}
+
+static void merge_constant_left(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
+                                const uint8_t *right)
+{
+    merge(target, n, bitmap, left, right, true, false);
+}
+
+static void merge_constant_right(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
+                                 const uint8_t *right)
+{
+    merge(target, n, bitmap, left, right, false, true);
+}
+
+/* 8 bits to 8 bytes, 0 or 0xff. */
+static uint64_t spread_bits(uint8_t bits)
+{
+    uint64_t spread = bits * LOW_BITS & 0x8040201008040201;
+    return (((spread + 0x7f7f7f7f7f7f7f7f) >> 7) & LOW_BITS) * 0xff;
+}
+
+static void merge_constants(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
+                            const uint8_t *right)
+{
+    uint64_t from_left = *left * LOW_BITS, difference = from_left ^ *right * LOW_BITS;
+    for (; n >= 8; target += 8, n -= 8)
+        entro_store_u64(target, from_left ^ (difference & spread_bits(*bitmap++)));
+    if (n > 0) {
+        uint64_t bytes = from_left ^ (difference & spread_bits(*bitmap));
+        memcpy(target, &bytes, n);
+    }
+}
+
+/* Eight numbers are `width` whole bytes. */
+static inline void unpack(uint8_t *target, size_t n, const uint8_t *packed, const uint8_t *symbols,
+                          unsigned width)
+{
+    uint64_t mask = ((uint64_t)1 << width) - 1;
+    for (; n >= 8; target += 8, packed += width, n -= 8) {
+        uint64_t word = entro_load_u64(packed);
+        for (unsigned i = 0; i < 8; i++)
+            target[i] = symbols[word >> i * width & mask];
+    }
+    if (n > 0) {
+        uint64_t word = entro_load_u64(packed);
+        for (unsigned i = 0; i < n; i++)
+            target[i] = symbols[word >> i * width & mask];
+    }
+}
+
+/* Eight bytes of `width` bits each, moved together: in pairs, in fours, all. */
+static inline uint64_t pack_eight(uint64_t bytes, unsigned width)
+{
+    bytes = (bytes & 0x00ff00ff00ff00ff) | (bytes >> 8 & 0x00ff00ff00ff00ff) << width;
+    bytes = (bytes & 0x0000ffff0000ffff) | (bytes >> 16 & 0x0000ffff0000ffff) << 2 * width;
+    return (bytes & 0x00000000ffffffff) | (bytes >> 32) << 4 * width;
+}
+
+static inline void pack(uint8_t *packed, const uint8_t *ranks, size_t n, uint8_t first_rank, unsigned width)
+{
+    for (; n >= 8; packed += width, ranks += 8, n -= 8) {
+        uint64_t word = pack_eight(entro_load_u64(ranks) - first_rank * LOW_BITS, width);
+        memcpy(packed, &word, width);
+    }
+    if (n > 0) {
+        /* The ranks behind the last one are whatever was there: not only their bits, but what a subtraction
+         * borrows from them. */
+        uint64_t used = ~(uint64_t)0 >> (64 - 8 * n);
+        uint64_t word = pack_eight((entro_load_u64(ranks) & used) - (first_rank * LOW_BITS & used), width);
+        memcpy(packed, &word, (n * width + 7) / 8);
+    }
+}
+
+#define WIDTH_KERNELS(width)                                                                                 \
+    static void unpack_##width(uint8_t *target, size_t n, const uint8_t *packed, const uint8_t *symbols)     \
+    {                                                                                                        \
+        unpack(target, n, packed, symbols, width);                                                           \
+    }                                                                                                        \
+    static void pack_##width(uint8_t *packed, const uint8_t *ranks, size_t n, uint8_t first_rank)            \
+    {                                                                                                        \
+        pack(packed, ranks, n, first_rank, width);                                                           \
+    }
+WIDTH_KERNELS(1)
+WIDTH_KERNELS(2)
+WIDTH_KERNELS(3)
+WIDTH_KERNELS(4)
+WIDTH_KERNELS(5)
+WIDTH_KERNELS(6)
+WIDTH_KERNELS(7)
+WIDTH_KERNELS(8)
+
+/* Bit i: whether byte i is at least byte i of the split. */
+static inline uint8_t at_least(uint64_t bytes, uint64_t split)
+{
+    const uint64_t high = 0x80 * LOW_BITS;
+    /* Without the high bits nothing is borrowed from the next byte; they are compared apart. */
+    uint64_t low_at_least = (bytes | high) - (split & ~high);
+    uint64_t result = ((bytes & ~split) | (~(bytes ^ split) & low_at_least)) & high;
+    return (uint8_t)((result >> 7) * 0x0102040810204080 >> 56);
+}
+
+/* Eight bytes go to each list, of which those that belong there count: the others are overwritten, or end in
+ * the slop. */
+static inline void partition(uint8_t *bitmap, const uint8_t *ranks, size_t n, uint8_t split_rank,
+                             uint8_t *left, uint8_t *right, bool to_left, bool to_right)
+{
+    uint64_t split = split_rank * LOW_BITS;
+    for (size_t i = 0; i < n; i += 8) {
+        uint8_t bits = at_least(entro_load_u64(ranks + i), split);
+        if (n - i < 8)
+            bits = (uint8_t)(bits & ((1 << (n - i)) - 1));
+        *bitmap++ = bits;
+        size_t n_right = ones_in_byte[bits];
+        uint64_t parted = 0;
+        const uint8_t *from = partition_rows[bits];
+        for (unsigned k = 0; k < 8; k++)
+            parted |= (uint64_t)ranks[i + from[k]] << 8 * k;
+        if (to_left) {
+            entro_store_u64(left, parted);
+            left += 8 - n_right;
+        }
+        if (to_right) {
+            size_t half_shift = 4 * (8 - n_right); /* in two halves: a shift by 64 is none */
+            entro_store_u64(right, parted >> half_shift >> half_shift);
+            right += n_right;
+        }
+    }
+}
+
+static void partition_any(uint8_t *bitmap, const uint8_t *ranks, size_t n, uint8_t split_rank, uint8_t *left,
+                          uint8_t *right)
+{
+    if (left != NULL && right != NULL)
+        partition(bitmap, ranks, n, split_rank, left, right, true, true);
+    else if (left != NULL)
+        partition(bitmap, ranks, n, split_rank, left, right, true, false);
+    else if (right != NULL)
+        partition(bitmap, ranks, n, split_rank, left, right, false, true);
+    else
+        partition(bitmap, ranks, n, split_rank, left, right, false, false);
+}
+
+/* Four tables of counts: a run of one symbol does not wait for itself. */
+static void rank(uint8_t *ranks, const uint8_t *symbols, size_t n,
+                 const uint8_t rank_of_symbol[ENTRO_N_SYMBOLS], uint32_t counts[ENTRO_N_SYMBOLS])
+{
+    uint32_t tables[4][ENTRO_N_SYMBOLS] = {{0}};
+    for (size_t i = 0; i < n; i++) {
+        uint8_t symbol = symbols[i];
+        ranks[i] = rank_of_symbol[symbol];
+        tables[i % 4][symbol]++;
+    }
+    for (unsigned symbol = 0; symbol < ENTRO_N_SYMBOLS; symbol++)
+        counts[symbol] = tables[0][symbol] + tables[1][symbol] + tables[2][symbol] + tables[3][symbol];
+}
+
+const struct entro_pivot_kernels entro_pivot_portable = {
+    .name = "portable",
+    .count_ones = count_ones,
+    .merge = {{merge_lists, merge_constant_right}, {merge_constant_left, merge_constants}},
+    .unpack = {NULL, unpack_1, unpack_2, unpack_3, unpack_4, unpack_5, unpack_6, unpack_7, unpack_8},
+    .pack = {NULL, pack_1, pack_2, pack_3, pack_4, pack_5, pack_6, pack_7, pack_8},
+    .partition = partition_any,
+    .rank = rank,
+};

@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""Writes corpus/fuzz_tokenizer: small tokenizers with every component that is known, each with a text (a zero byte between them)."""
+import json
+import pathlib
+
+OUT = pathlib.Path(__file__).resolve().parent / "corpus" / "fuzz_tokenizer"
+META = "\u2581"
+BYTES = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}
+
+
+def model(*pieces, merges=(), **options):
+    return {"type": "BPE", "vocab": {piece: index for index, piece in enumerate(pieces)}, "merges": list(merges), **options}
+
+
+def added(token_id, content, **flags):
+    return {"id": token_id, "content": content, "special": True, "normalized": False, **flags}
+
+
+LETTERS = model("a", "b", "c", "ab", "abc", "\u0120", "\u00c3", "\u00a9", "\u0120a", "1", merges=["a b", ["ab", "c"], "\u0120 a"], ignore_merges=True)
+FALLBACK = model("<unk>", "<s>", "<0xC3>", "<0xA9>", "<0x0A>", "a", META, META + "a", merges=[META + " a"], unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+
+
+def split(pattern, behavior, invert=False):
+    return {"type": "Split", "pattern": pattern, "behavior": behavior, "invert": invert}
+
+
+SEEDS = {
+    "minimal": ({"model": LETTERS}, "abcab"),
+    "byte_level": ({"model": LETTERS, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True, "use_regex": True}, "decoder": {"type": "ByteLevel"}}, "abc a\u00e9 1b"),
+    "digits": ({"model": LETTERS, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}, BYTES]}}, "a11 b1"),
+    "isolated": ({"model": LETTERS, "pre_tokenizer": split({"Regex": r"(?i:'s)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|\s+(?!\S)|[\s\w]\b"}, "Isolated")}, "abc's 111a\n b"),
+    "removed": ({"model": LETTERS, "pre_tokenizer": split({"String": " "}, "Removed")}, "a b  c"),
+    "merged": ({"model": LETTERS, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split({"Regex": "x*"}, "MergedWithNext"), split({"Regex": "[b-c]"}, "MergedWithPrevious", True), split({"Regex": "a"}, "Contiguous")]}}, "axxbaab"),
+    "forms": ({"model": LETTERS, "normalizer": {"type": "Sequence", "normalizers": [{"type": kind} for kind in ("NFC", "NFD", "NFKC", "NFKD")] + [{"type": "Replace", "pattern": {"Regex": r"\p{M}"}, "content": "bc"}]}}, "e\u0301\ufb01a\u0323\u0307"),
+    "prepend": ({"model": FALLBACK, "added_tokens": [added(1, "<s>")],
+                 "normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": META}, {"type": "Replace", "pattern": {"String": " "}, "content": META}]},
+                 "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}], "special_tokens": {"<s>": {"ids": [1]}}},
+                 "decoder": {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": META}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}}, "a\u00e9<s> \u4e00\na"),
+    "metaspace": ({"model": FALLBACK, "pre_tokenizer": {"type": "Metaspace", "replacement": META, "prepend_scheme": "first", "split": True},
+                   "decoder": {"type": "Metaspace", "replacement": META, "prepend_scheme": "first"}}, "a a  xa"),
+    "flags": ({"model": LETTERS, "normalizer": {"type": "Prepend", "prepend": "a"},
+               "added_tokens": [added(20, "<l>", lstrip=True), added(21, "<r>", rstrip=True), added(22, "b", single_word=True, special=False) | {"id": 1}, added(23, "<n>", normalized=True), added(24, "<l><l>")]}, " <l> <r> b ab a<n><l><l>"),
+    "broken_text": ({"model": FALLBACK, "decoder": {"type": "ByteFallback"}}, b"a\xc3(\xf0\x9f\x98\xed\xa0\x80\xff"),
+    "slow_regex": ({"model": LETTERS, "pre_tokenizer": split({"Regex": "(?:a+)+c"}, "Isolated")}, "a" * 40 + "bc"),
+    "unknown_component": ({"model": LETTERS, "decoder": {"type": "WordPiece"}}, ""),
+    "bad_merge": ({"model": model("a", merges=["a b"])}, ""),
+    "high_id": ({"model": {"type": "BPE", "vocab": {"a": 4000000}, "merges": []}}, ""),
+    "nested": ('{"model":' + json.dumps(LETTERS) + ',"normalizer":' + '{"type":"Sequence","normalizers":[' * 20 + "]}" * 20 + "}", ""),
+}
+
+
+def main():
+    OUT.mkdir(parents=True, exist_ok=True)
+    for name, (file, text) in SEEDS.items():
+        file = file if isinstance(file, str) else json.dumps(file, ensure_ascii=False)
+        text = text if isinstance(text, bytes) else text.encode()
+        (OUT / name).write_bytes(file.encode() + b"\0" + text)
+
+
+if __name__ == "__main__":
+    main()
