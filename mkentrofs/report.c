@@ -1,0 +1,222 @@
+/*
+ * Adds up the results of all tensors and prints them. Streams that are shared (tied embeddings) cost and
+ * count once.
+ */
+#include "mkentrofs/report.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+#include "mkentrofs/progress.h"
+
+struct totals {
+    uint64_t n_quantized, n_lossless;
+    uint64_t parameters, quantized_parameters;
+    /* Of the distinct streams of quantized tensors: */
+    uint64_t weights, stored_bytes, coded_bytes;
+    double entropy_bits;
+    /* Of the distinct streams of lossless tensors: */
+    uint64_t lossless_source_bytes, lossless_stored_bytes;
+    double error_energy, energy;
+};
+
+static struct totals add_up(const struct entro_build_result *result)
+{
+    struct totals totals = {0};
+    for (size_t i = 0; i < result->n_tensors; i++) {
+        const struct entro_encoded *encoded = &result->tensors[i].encoded;
+        const struct entro_stream_summary *summary = &encoded->summary;
+        uint64_t n_elements = encoded->tensor.n_elements;
+        totals.parameters += n_elements;
+        if (encoded->tensor.scheme == ENTRO_SCHEME_LOSSLESS) {
+            totals.n_lossless++;
+            if (!summary->shared) {
+                totals.lossless_source_bytes += result->tensors[i].source->size_bytes;
+                totals.lossless_stored_bytes += summary->stored_bytes;
+            }
+            continue;
+        }
+        totals.n_quantized++;
+        totals.quantized_parameters += n_elements;
+        totals.error_energy += encoded->error_energy;
+        totals.energy += encoded->energy;
+        if (summary->shared)
+            continue;
+        totals.weights += n_elements;
+        totals.stored_bytes += summary->stored_bytes;
+        totals.coded_bytes += summary->coded_bytes;
+        totals.entropy_bits += summary->entropy_bits;
+    }
+    return totals;
+}
+
+static double snr_db(const struct totals *totals)
+{
+    return totals->error_energy > 0 ? 10 * log10(totals->energy / totals->error_energy) : INFINITY;
+}
+
+static double per(double amount, uint64_t n)
+{
+    return n ? amount / (double)n : 0;
+}
+
+/* 1,234,567 */
+static const char *grouped(char text[32], uint64_t number)
+{
+    char digits[24];
+    int n = snprintf(digits, sizeof digits, "%llu", (unsigned long long)number);
+    char *to = text;
+    for (int i = 0; i < n; i++) {
+        if (i && (n - i) % 3 == 0)
+            *to++ = ',';
+        *to++ = digits[i];
+    }
+    *to = '\0';
+    return text;
+}
+
+void entro_report_table(FILE *stream, const struct entro_report *report)
+{
+    struct totals totals = add_up(report->result);
+    uint64_t image_bytes = report->result->image_bytes;
+    char number[32], other[32], size[32];
+    fprintf(stream, "tensors           %s quantized to %u bits, %s kept\n",
+            grouped(number, totals.n_quantized), report->options->plan.bits,
+            grouped(other, totals.n_lossless));
+    fprintf(stream, "parameters        %s, %s of them quantized\n", grouped(number, totals.parameters),
+            grouped(other, totals.quantized_parameters));
+    if (totals.n_quantized) {
+        fprintf(stream, "bits per weight   %.3f of quantized tensors, everything included\n",
+                per(8 * (double)totals.stored_bytes, totals.weights));
+        fprintf(stream, "order-0 entropy   %.3f bits per weight\n", per(totals.entropy_bits, totals.weights));
+        if (isinf(snr_db(&totals)))
+            fprintf(stream, "SNR               exact\n");
+        else
+            fprintf(stream, "SNR               %.2f dB\n", snr_db(&totals));
+    }
+    if (totals.lossless_source_bytes)
+        fprintf(stream, "kept tensors      %s bytes in %s\n", grouped(number, totals.lossless_source_bytes),
+                grouped(other, totals.lossless_stored_bytes));
+    entro_format_bytes(size, sizeof size, (double)report->tree->size_bytes);
+    fprintf(stream, "source            %s (%s bytes) in %zu %s\n", size,
+            grouped(number, report->tree->size_bytes), report->tree->n_parts,
+            report->tree->n_parts == 1 ? "file" : "files");
+    entro_format_bytes(size, sizeof size, (double)image_bytes);
+    fprintf(stream, "image             %s (%s bytes), %.3f bits per parameter\n", size,
+            grouped(number, image_bytes), per(8 * (double)image_bytes, totals.parameters));
+    fprintf(stream, "ratio             %.3f\n", per((double)report->tree->size_bytes, image_bytes));
+    fprintf(stream, "seconds           %.2f\n", report->seconds);
+}
+
+static const char *scheme_name(enum entro_scheme scheme)
+{
+    switch (scheme) {
+    case ENTRO_SCHEME_LOSSLESS:
+        return "lossless";
+    case ENTRO_SCHEME_UNSIGNED:
+        return "unsigned";
+    case ENTRO_SCHEME_ASYMMETRIC:
+        return "asymmetric";
+    case ENTRO_SCHEME_BALANCED:
+        return "balanced";
+    }
+    return "unknown";
+}
+
+static const char *dtype_name(enum entro_dtype dtype)
+{
+    const struct entro_dtype_info *info = entro_dtype_info(dtype);
+    return info ? info->name : "unknown";
+}
+
+/* JSON has no infinity: an exact tensor's ratio is null. */
+static json_t *number_or_null(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *hex(const uint8_t *bytes, size_t n_bytes)
+{
+    char text[65] = "";
+    for (size_t i = 0; i < n_bytes && i < 32; i++)
+        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    return json_string(text);
+}
+
+/* Paths need not be UTF-8: others are left null. */
+static json_t *path_or_null(const char *path)
+{
+    json_t *string = json_string(path);
+    return string ? string : json_null();
+}
+
+static json_t *tensor_json(const struct entro_tensor_result *result)
+{
+    const struct entro_encoded *encoded = &result->encoded;
+    const struct entro_tensor *tensor = &encoded->tensor;
+    bool is_lossless = tensor->scheme == ENTRO_SCHEME_LOSSLESS;
+    json_t *shape = json_array();
+    for (unsigned i = 0; i < tensor->rank; i++)
+        if (json_array_append_new(shape, json_integer((json_int_t)tensor->shape[i])) != 0) {
+            json_decref(shape);
+            return NULL;
+        }
+    return json_pack(
+        "{ss so ss so ss si sf si sI sI sI sI sf sf so ss sb ss* so}", "name", tensor->name, "file",
+        path_or_null(result->part->path), "dtype", dtype_name(tensor->dtype), "shape", shape, "scheme",
+        scheme_name(tensor->scheme), "bits", (int)tensor->bits, "scale", (double)tensor->scale, "zero_point",
+        (int)tensor->zero_point, "n_elements", (json_int_t)tensor->n_elements, "source_bytes",
+        (json_int_t)result->source->size_bytes, "stored_bytes", (json_int_t)encoded->summary.stored_bytes,
+        "coded_bytes", (json_int_t)encoded->summary.coded_bytes, "bits_per_weight",
+        per(8 * (double)encoded->summary.stored_bytes, tensor->n_elements), "entropy_bits",
+        tensor->entropy_bits, "snr_db", number_or_null(tensor->snr_db), "view", dtype_name(result->view),
+        "shared", (int)encoded->summary.shared, "kept_reason", is_lossless ? encoded->kept_reason : NULL,
+        "xxh3_128", hex(encoded->summary.xxh3_128, sizeof encoded->summary.xxh3_128));
+}
+
+static json_t *report_json(const struct entro_report *report, json_t *tensors)
+{
+    struct totals totals = add_up(report->result);
+    const struct entro_plan_options *plan = &report->options->plan;
+    return json_pack(
+        "{si so so ss si sI sI sI sf sf sI sI sI sI sI sI sI sI sf sf so sO}", "format", 1, "source",
+        path_or_null(report->source_path), "image", path_or_null(report->image_path), "scheme",
+        plan->treatment == ENTRO_TREATMENT_LOSSLESS ? "lossless" : "mixed", "bits", (int)plan->bits,
+        "threads", (json_int_t)report->n_threads, "source_bytes", (json_int_t)report->tree->size_bytes,
+        "image_bytes", (json_int_t)report->result->image_bytes, "ratio",
+        per((double)report->tree->size_bytes, report->result->image_bytes), "seconds", report->seconds,
+        "n_files", (json_int_t)report->tree->n_parts, "n_quantized", (json_int_t)totals.n_quantized,
+        "n_lossless", (json_int_t)totals.n_lossless, "parameters", (json_int_t)totals.parameters,
+        "quantized_parameters", (json_int_t)totals.quantized_parameters, "stored_bytes",
+        (json_int_t)totals.stored_bytes, "coded_bytes", (json_int_t)totals.coded_bytes,
+        "lossless_stored_bytes", (json_int_t)totals.lossless_stored_bytes, "bits_per_weight",
+        per(8 * (double)totals.stored_bytes, totals.weights), "entropy_bits",
+        per(totals.entropy_bits, totals.weights), "snr_db",
+        totals.n_quantized ? number_or_null(snr_db(&totals)) : json_null(), "tensors", tensors);
+}
+
+enum entro_error entro_report_json(FILE *stream, const struct entro_report *report)
+{
+    enum entro_error error = ENTRO_ERROR_NO_MEMORY;
+    json_t *root = NULL;
+    json_t *tensors = json_array();
+    if (!tensors)
+        return error;
+    for (size_t i = 0; i < report->result->n_tensors; i++) {
+        json_t *tensor = tensor_json(&report->result->tensors[i]);
+        if (!tensor || json_array_append_new(tensors, tensor) != 0)
+            goto free_tensors;
+    }
+    root = report_json(report, tensors);
+    if (!root)
+        goto free_tensors;
+    json_dumpf(root, stream, JSON_INDENT(1));
+    fputc('\n', stream);
+    error = ENTRO_OK;
+
+free_tensors:
+    json_decref(root);
+    json_decref(tensors);
+    return error;
+}
