@@ -1,0 +1,303 @@
+/* One mutex over a hash table and two lists (values and failures, by last use); it is never held while a
+ * value is made. See cache.h. */
+#include "fs/cache.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define N_BUCKETS 1024 /* a power of two; tens of MiB of blocks are hundreds of entries */
+
+enum state { MAKING, READY, FAILED };
+
+/* Everything here is protected by the cache's mutex, but value, which does not change while somebody holds
+ * the entry. */
+struct entro_cache_entry {
+    uint64_t key;
+    enum state state;
+    unsigned n_users; /* holders, the maker, and those who wait */
+    void *value;
+    size_t cost_bytes;
+    enum entro_error error;
+    time_t failed_at; /* monotonic seconds */
+    pthread_cond_t made;
+    struct entro_cache_entry *next;          /* in the bucket */
+    struct entro_cache_entry *newer, *older; /* in the list of its state */
+    bool is_listed;
+};
+
+struct list {
+    struct entro_cache_entry *newest, *oldest;
+};
+
+struct entro_cache {
+    size_t budget_bytes;
+    void (*destroy)(void *value);
+    struct entro_stats *stats;
+
+    pthread_mutex_t mutex; /* protects what follows */
+    size_t used_bytes;     /* of values in the table, held or not */
+    size_t n_failures;
+    struct list values, failures;
+    struct entro_cache_entry *buckets[N_BUCKETS];
+};
+
+static struct entro_cache_entry **bucket_of(struct entro_cache *cache, uint64_t key)
+{
+    return &cache->buckets[(key * 0x9e3779b97f4a7c15U) >> 54 & (N_BUCKETS - 1)];
+}
+
+static struct list *list_of(struct entro_cache *cache, const struct entro_cache_entry *entry)
+{
+    return entry->state == FAILED ? &cache->failures : &cache->values;
+}
+
+static void unlist(struct entro_cache *cache, struct entro_cache_entry *entry)
+{
+    if (!entry->is_listed)
+        return;
+    struct list *list = list_of(cache, entry);
+    *(entry->newer != NULL ? &entry->newer->older : &list->newest) = entry->older;
+    *(entry->older != NULL ? &entry->older->newer : &list->oldest) = entry->newer;
+    entry->is_listed = false;
+}
+
+static void list_as_newest(struct entro_cache *cache, struct entro_cache_entry *entry)
+{
+    unlist(cache, entry);
+    struct list *list = list_of(cache, entry);
+    entry->newer = NULL;
+    entry->older = list->newest;
+    *(list->newest != NULL ? &list->newest->newer : &list->oldest) = entry;
+    list->newest = entry;
+    entry->is_listed = true;
+}
+
+static void destroy_entry(struct entro_cache *cache, struct entro_cache_entry *entry)
+{
+    if (entry->value != NULL)
+        cache->destroy(entry->value);
+    pthread_cond_destroy(&entry->made);
+    free(entry);
+}
+
+/* Takes an entry that nobody uses out of everything, so that the caller can destroy it without the mutex. */
+static void remove_entry(struct entro_cache *cache, struct entro_cache_entry *entry)
+{
+    struct entro_cache_entry **link = bucket_of(cache, entry->key);
+    while (*link != entry)
+        link = &(*link)->next;
+    *link = entry->next;
+    unlist(cache, entry);
+    cache->used_bytes -= entry->cost_bytes;
+    cache->n_failures -= entry->state == FAILED;
+}
+
+/* Removes the oldest values beyond the budget and failures beyond their limit; returns them as a list to be
+ * destroyed. */
+static struct entro_cache_entry *evict(struct entro_cache *cache)
+{
+    struct entro_cache_entry *evicted = NULL;
+    struct entro_cache_entry *entry = cache->values.oldest;
+    while (entry != NULL && cache->used_bytes > cache->budget_bytes) {
+        struct entro_cache_entry *newer = entry->newer;
+        if (entry->n_users == 0) {
+            remove_entry(cache, entry);
+            entry->next = evicted;
+            evicted = entry;
+            if (cache->stats != NULL)
+                entro_count(&cache->stats->cache_evictions, 1);
+        }
+        entry = newer;
+    }
+    entry = cache->failures.oldest;
+    while (entry != NULL && cache->n_failures > ENTRO_CACHE_MAX_FAILURES) {
+        struct entro_cache_entry *newer = entry->newer;
+        if (entry->n_users == 0) {
+            remove_entry(cache, entry);
+            entry->next = evicted;
+            evicted = entry;
+        }
+        entry = newer;
+    }
+    return evicted;
+}
+
+static void destroy_list(struct entro_cache *cache, struct entro_cache_entry *entry)
+{
+    while (entry != NULL) {
+        struct entro_cache_entry *next = entry->next;
+        destroy_entry(cache, entry);
+        entry = next;
+    }
+}
+
+static time_t now_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+struct entro_cache *entro_cache_create(size_t budget_bytes, void (*destroy)(void *value),
+                                       struct entro_stats *stats)
+{
+    struct entro_cache *cache = calloc(1, sizeof *cache);
+    if (cache == NULL)
+        return NULL;
+    cache->budget_bytes = budget_bytes;
+    cache->destroy = destroy;
+    cache->stats = stats;
+    pthread_mutex_init(&cache->mutex, NULL);
+    return cache;
+}
+
+void entro_cache_free(struct entro_cache *cache)
+{
+    if (cache == NULL)
+        return;
+    for (size_t i = 0; i < N_BUCKETS; i++)
+        destroy_list(cache, cache->buckets[i]);
+    pthread_mutex_destroy(&cache->mutex);
+    free(cache);
+}
+
+static struct entro_cache_entry *find(struct entro_cache *cache, uint64_t key)
+{
+    struct entro_cache_entry *entry = *bucket_of(cache, key);
+    while (entry != NULL && entry->key != key)
+        entry = entry->next;
+    return entry;
+}
+
+static struct entro_cache_entry *add_entry(struct entro_cache *cache, uint64_t key)
+{
+    struct entro_cache_entry *entry = calloc(1, sizeof *entry);
+    if (entry == NULL)
+        return NULL;
+    entry->key = key;
+    entry->state = MAKING;
+    pthread_cond_init(&entry->made, NULL);
+    struct entro_cache_entry **bucket = bucket_of(cache, key);
+    entry->next = *bucket;
+    *bucket = entry;
+    return entry;
+}
+
+/* A remembered failure that may have passed is to be tried again by whoever asks first. */
+static bool is_to_be_retried(const struct entro_cache_entry *entry)
+{
+    return entry->state == FAILED && entry->n_users == 0 && entry->error == ENTRO_ERROR_IO &&
+           now_seconds() - entry->failed_at >= ENTRO_CACHE_RETRY_SECONDS;
+}
+
+enum entro_cache_answer entro_cache_claim(struct entro_cache *cache, uint64_t key,
+                                          struct entro_cache_entry **out, enum entro_error *error)
+{
+    enum entro_cache_answer answer;
+    struct entro_cache_entry *forgotten = NULL;
+    pthread_mutex_lock(&cache->mutex);
+    struct entro_cache_entry *entry = find(cache, key);
+    if (entry != NULL && is_to_be_retried(entry)) {
+        remove_entry(cache, entry);
+        entry->next = NULL;
+        forgotten = entry;
+        entry = NULL;
+    }
+    if (entry == NULL) {
+        entry = add_entry(cache, key);
+        if (entry == NULL) {
+            *error = ENTRO_ERROR_NO_MEMORY;
+            answer = ENTRO_CACHE_FAILED;
+        } else {
+            entry->n_users = 1;
+            answer = ENTRO_CACHE_MINE;
+        }
+        goto out;
+    }
+    entry->n_users++;
+    if (cache->stats != NULL)
+        entro_count(entry->state == MAKING ? &cache->stats->cache_joins : &cache->stats->cache_hits, 1);
+    while (entry->state == MAKING)
+        pthread_cond_wait(&entry->made, &cache->mutex);
+    if (entry->state == READY) {
+        list_as_newest(cache, entry);
+        answer = ENTRO_CACHE_READY;
+        goto out;
+    }
+    *error = entry->error;
+    answer = ENTRO_CACHE_FAILED;
+    if (--entry->n_users == 0 && entry->error == ENTRO_ERROR_NO_MEMORY) { /* the last who waited forgets it */
+        remove_entry(cache, entry);
+        entry->next = NULL;
+        forgotten = entry;
+    }
+out:
+    *out = entry;
+    pthread_mutex_unlock(&cache->mutex);
+    destroy_list(cache, forgotten);
+    return answer;
+}
+
+void *entro_cache_value(const struct entro_cache_entry *entry)
+{
+    return entry->value;
+}
+
+void entro_cache_release(struct entro_cache *cache, struct entro_cache_entry *entry)
+{
+    pthread_mutex_lock(&cache->mutex);
+    entry->n_users--;
+    struct entro_cache_entry *evicted = evict(cache);
+    pthread_mutex_unlock(&cache->mutex);
+    destroy_list(cache, evicted);
+}
+
+void entro_cache_give(struct entro_cache *cache, struct entro_cache_entry *entry, void *value,
+                      size_t cost_bytes)
+{
+    pthread_mutex_lock(&cache->mutex);
+    entry->value = value;
+    entry->cost_bytes = cost_bytes;
+    entry->state = READY;
+    cache->used_bytes += cost_bytes;
+    list_as_newest(cache, entry);
+    pthread_cond_broadcast(&entry->made);
+    struct entro_cache_entry *evicted = evict(cache);
+    pthread_mutex_unlock(&cache->mutex);
+    destroy_list(cache, evicted);
+}
+
+bool entro_cache_drop(struct entro_cache *cache, struct entro_cache_entry *entry)
+{
+    pthread_mutex_lock(&cache->mutex);
+    bool is_awaited = entry->n_users > 1;
+    if (!is_awaited)
+        remove_entry(cache, entry);
+    pthread_mutex_unlock(&cache->mutex);
+    if (!is_awaited)
+        destroy_entry(cache, entry);
+    return !is_awaited;
+}
+
+void entro_cache_fail(struct entro_cache *cache, struct entro_cache_entry *entry, enum entro_error error)
+{
+    pthread_mutex_lock(&cache->mutex);
+    entry->error = error;
+    entry->failed_at = now_seconds();
+    entry->state = FAILED;
+    cache->n_failures++;
+    list_as_newest(cache, entry);
+    pthread_cond_broadcast(&entry->made);
+    entry->n_users--;
+    struct entro_cache_entry *forgotten = NULL;
+    if (entry->n_users == 0 && error == ENTRO_ERROR_NO_MEMORY) {
+        remove_entry(cache, entry);
+        entry->next = NULL;
+        forgotten = entry;
+    }
+    struct entro_cache_entry *evicted = evict(cache);
+    pthread_mutex_unlock(&cache->mutex);
+    destroy_list(cache, forgotten);
+    destroy_list(cache, evicted);
+}

@@ -1,0 +1,31 @@
+/*
+ * The file system's answers to the kernel, by libfuse's low-level interface. Needs libfuse; what is answered
+ * comes from namespace.h and reader.h.
+ */
+#ifndef ENTRO_FS_FUSE_OPS_H
+#define ENTRO_FS_FUSE_OPS_H
+
+#define FUSE_USE_VERSION 312
+#include <fuse_lowlevel.h>
+
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "fs/attributes.h"
+#include "fs/namespace.h"
+#include "fs/reader.h"
+
+/* The session's user data. Constant while the session runs, but what it points to. */
+struct entro_mount {
+    const struct entro_namespace *names;
+    struct entro_reader *reader;
+    struct entro_attributes attributes;
+    uid_t owner;
+    gid_t group;
+    void (*on_init)(void *context); /* called once, when the kernel and libfuse have agreed on how to talk */
+    void *context;
+};
+
+extern const struct fuse_lowlevel_ops entro_fuse_ops;
+
+#endif

@@ -1,0 +1,62 @@
+/* Checks of the mount point and the bdi's read-ahead; see mountpoint.h. */
+#include "fs/mountpoint.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+bool entro_mountpoint_is_descriptor(const char *path)
+{
+    return strncmp(path, "/dev/fd/", 8) == 0;
+}
+
+static enum entro_mountpoint_state say(enum entro_mountpoint_state state, struct entro_message *message,
+                                       const char *path, const char *what)
+{
+    entro_fail(message, ENTRO_ERROR_ARGUMENT, "mount point %s: %s", path, what);
+    return state;
+}
+
+enum entro_mountpoint_state entro_mountpoint_check(const char *path, struct entro_message *message)
+{
+    struct stat self, above;
+    if (entro_mountpoint_is_descriptor(path))
+        return ENTRO_MOUNTPOINT_FREE;
+    if (stat(path, &self) != 0) {
+        if (errno != ENOTCONN)
+            return say(ENTRO_MOUNTPOINT_UNUSABLE, message, path, strerror(errno));
+        entro_fail(message, ENTRO_ERROR_ARGUMENT,
+                   "mount point %s: a mount whose daemon is gone is in the way (%s); clear it with: "
+                   "fusermount3 -uz %s",
+                   path, strerror(ENOTCONN), path);
+        return ENTRO_MOUNTPOINT_STALE;
+    }
+    if (!S_ISDIR(self.st_mode))
+        return say(ENTRO_MOUNTPOINT_UNUSABLE, message, path, "not a directory");
+    int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0)
+        return say(ENTRO_MOUNTPOINT_UNUSABLE, message, path, strerror(errno));
+    int result = fstatat(folder, "..", &above, 0);
+    close(folder);
+    /* The root of a mount lies on another device than the folder above it; "/" is above itself. */
+    if (result == 0 && (above.st_dev != self.st_dev || above.st_ino == self.st_ino))
+        return say(ENTRO_MOUNTPOINT_BUSY, message, path, "busy: something is mounted there already");
+    return ENTRO_MOUNTPOINT_FREE;
+}
+
+bool entro_set_readahead(dev_t device, unsigned kib)
+{
+    char path[96], text[16];
+    snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb", major(device), minor(device));
+    int length = snprintf(text, sizeof text, "%u\n", kib);
+    int file = open(path, O_WRONLY | O_CLOEXEC);
+    if (file < 0)
+        return false;
+    bool is_set = write(file, text, (size_t)length) == length;
+    close(file);
+    return is_set;
+}

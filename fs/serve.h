@@ -1,0 +1,31 @@
+/*
+ * A mounted session from its first request to its end: threads, signals, readiness, read-ahead. For entrofs
+ * alone.
+ */
+#ifndef ENTRO_FS_SERVE_H
+#define ENTRO_FS_SERVE_H
+
+#include <stdbool.h>
+
+#include "fs/fuse_ops.h"
+
+struct entro_serve {
+    struct fuse_session *session; /* mounted */
+    struct entro_mount *mount;    /* the session's user data; on_init is set here */
+    const char *mountpoint;       /* absolute, or /dev/fd/N */
+    unsigned readahead_kib;
+    unsigned max_threads; /* 0: the default */
+    int ready;            /* for entro_daemon_detach, or -1 in the foreground */
+};
+
+/* How long open files are served after SIGTERM or SIGINT has taken the mount out of the tree. A second signal
+ * ends that. */
+#define ENTRO_GRACE_MS 2000
+
+/*
+ * Serves until the mount is gone or SIGTERM, SIGINT or SIGHUP comes; unmounts. False where it ended by an
+ * error of the session. Must be called by the process that will serve, while it has one thread.
+ */
+bool entro_serve(const struct entro_serve *serve);
+
+#endif
