@@ -1,0 +1,42 @@
+/*
+ * What computes a model's logits: the interface that backends implement. A backend owns the running state
+ * (the KV cache with it) and borrows config and weights.
+ */
+#ifndef ENTRO_RUNNER_BACKEND_H
+#define ENTRO_RUNNER_BACKEND_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "codec/error.h"
+#include "codec/pool.h"
+#include "runner/config.h"
+#include "runner/kernels.h"
+#include "runner/weights.h"
+
+struct entro_backend {
+    const char *name; /* "cpu (avx512)" */
+    size_t n_context; /* positions that fit */
+
+    /*
+     * Runs n_tokens tokens at the positions position, position + 1, ... Everything before `position` must
+     * have been run; what was run at or behind it is forgotten, so that a text can be taken back. Writes the
+     * logits ([n_vocabulary]) that follow the last token unless `logits` is NULL: the output head is run for
+     * nothing else. ENTRO_ERROR_ARGUMENT: a token outside the vocabulary, a position outside the context.
+     */
+    enum entro_error (*forward)(struct entro_backend *backend, const uint32_t *tokens, size_t n_tokens,
+                                size_t position, float *logits, struct entro_message *message);
+    void (*free)(struct entro_backend *backend);
+};
+
+/*
+ * The CPU backend: F32 activations, F16 keys and values. Keeps pool, config, weights and kernels, which must
+ * outlive it. One thread at a time. Memory of the KV cache is taken as positions are used.
+ * ENTRO_ERROR_NO_MEMORY.
+ */
+enum entro_error entro_backend_cpu_create(struct entro_backend **out, const struct entro_config *config,
+                                          const struct entro_weights *weights, size_t n_context,
+                                          struct entro_pool *pool, const struct entro_kernels *kernels,
+                                          struct entro_message *message);
+
+#endif

@@ -1,0 +1,74 @@
+/* The SIGBUS handler; see bus_error.h. Nothing but async-signal-safe calls inside it. */
+#include "runner/bus_error.h"
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Written once before the handler is installed, read by the handler in whichever thread faults. */
+static struct {
+    const struct entro_weights *weights;
+    const char *program;
+    int exit_code;
+} watched;
+
+static void append(char *line, size_t room, size_t *length, const char *text)
+{
+    size_t n = strlen(text);
+    if (n > room - *length)
+        n = room - *length;
+    memcpy(line + *length, text, n);
+    *length += n;
+}
+
+static void append_number(char *line, size_t room, size_t *length, size_t number)
+{
+    char digits[24];
+    size_t i = sizeof digits - 1;
+    digits[i] = '\0';
+    do {
+        digits[--i] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number != 0);
+    append(line, room, length, digits + i);
+}
+
+static _Noreturn void explain(const struct entro_mapping *mapping, size_t offset)
+{
+    char line[4608];
+    size_t length = 0;
+    append(line, sizeof line, &length, watched.program);
+    append(line, sizeof line, &length, ": ");
+    append(line, sizeof line, &length, mapping->path);
+    append(line, sizeof line, &length, ": cannot be read at byte ");
+    append_number(line, sizeof line, &length, offset);
+    append(
+        line, sizeof line, &length,
+        ": the block is damaged, the file was cut short or the mount is gone; entrofsck IMAGE tells which\n");
+    ssize_t ignored = write(STDERR_FILENO, line, length);
+    (void)ignored;
+    _exit(watched.exit_code);
+}
+
+static void handle(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    for (size_t i = 0; i < watched.weights->n_mappings; i++) {
+        const struct entro_mapping *mapping = &watched.weights->mappings[i];
+        size_t offset = (size_t)((const char *)info->si_addr - (const char *)mapping->address);
+        if ((const char *)info->si_addr >= (const char *)mapping->address && offset < mapping->size_bytes)
+            explain(mapping, offset);
+    }
+    /* Not ours: back to the default, and the instruction faults again. */
+    signal(number, SIG_DFL);
+}
+
+void entro_bus_error_explain(const struct entro_weights *weights, const char *program, int exit_code)
+{
+    watched.weights = weights;
+    watched.program = program;
+    watched.exit_code = exit_code;
+    struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGBUS, &action, NULL);
+}

@@ -1,0 +1,168 @@
+/* A model's numbers from the metadata of a GGUF. Source: ggml-org/ggml docs/gguf.md, "Standardized key-value
+ * pairs". */
+#include <stdio.h>
+#include <string.h>
+
+#include "runner/config.h"
+#include "runner/config_internal.h"
+
+struct reader {
+    const struct entro_gguf *gguf;
+    const char *prefix; /* the architecture's name */
+    const char *path;
+    struct entro_message *message;
+};
+
+static const struct entro_gguf_pair *find(const struct reader *reader, const char *suffix)
+{
+    char key[128];
+    snprintf(key, sizeof key, "%s.%s", reader->prefix, suffix);
+    return entro_gguf_find(reader->gguf, key);
+}
+
+/* Reads a count; a missing one becomes `missing`, or an error where that is 0. */
+static enum entro_error get_count(const struct reader *reader, const char *suffix, size_t missing,
+                                  size_t *out)
+{
+    const struct entro_gguf_pair *pair = find(reader, suffix);
+    int64_t value;
+    if (pair == NULL && missing != 0) {
+        *out = missing;
+        return ENTRO_OK;
+    }
+    if (pair == NULL)
+        return entro_fail(reader->message, ENTRO_ERROR_FORMAT, "%s: no metadata \"%s.%s\"", reader->path,
+                          reader->prefix, suffix);
+    if (!entro_gguf_integer(pair, &value) || value < 1 || value > INT32_MAX)
+        return entro_fail(reader->message, ENTRO_ERROR_FORMAT,
+                          "%s: metadata \"%s.%s\" is not a number from 1 to %d", reader->path, reader->prefix,
+                          suffix, INT32_MAX);
+    *out = (size_t)value;
+    return ENTRO_OK;
+}
+
+static enum entro_error get_number(const struct reader *reader, const char *suffix, double missing,
+                                   float *out)
+{
+    const struct entro_gguf_pair *pair = find(reader, suffix);
+    double value = missing;
+    if (pair != NULL && !entro_gguf_number(pair, &value))
+        return entro_fail(reader->message, ENTRO_ERROR_FORMAT, "%s: metadata \"%s.%s\" is not a number",
+                          reader->path, reader->prefix, suffix);
+    *out = (float)value;
+    return ENTRO_OK;
+}
+
+static enum entro_error unsupported(const struct reader *reader, const char *what)
+{
+    return entro_fail(reader->message, ENTRO_ERROR_UNSUPPORTED, "%s: %s is not supported", reader->path,
+                      what);
+}
+
+static enum entro_error read_rope(const struct reader *reader, struct entro_config *out)
+{
+    enum entro_error error;
+    const struct entro_gguf_pair *type = find(reader, "rope.scaling.type");
+    struct entro_gguf_string name;
+    if (type != NULL &&
+        (!entro_gguf_text(type, &name) || name.size_bytes != 4 || memcmp(name.text, "none", 4) != 0)) {
+        if (!entro_gguf_text(type, &name))
+            name = (struct entro_gguf_string){.text = "?", .size_bytes = 1};
+        return entro_fail(reader->message, ENTRO_ERROR_UNSUPPORTED,
+                          "%s: rope scaling type \"%.*s\" is not supported", reader->path,
+                          (int)(name.size_bytes > 64 ? 64 : name.size_bytes), name.text);
+    }
+    float linear = 1.0F;
+    size_t n_rotated;
+    if ((error = get_number(reader, "rope.scale_linear", 1.0, &linear)) != ENTRO_OK ||
+        (error = get_number(reader, "rope.freq_base", 10000.0, &out->rope_theta)) != ENTRO_OK ||
+        (error = get_count(reader, "rope.dimension_count", out->head_dim, &n_rotated)) != ENTRO_OK)
+        return error;
+    if (linear != 1.0F)
+        return unsupported(reader, "rope.scale_linear other than 1");
+    if (n_rotated != out->head_dim)
+        return unsupported(reader, "a rope.dimension_count other than the head size");
+    /* The factors that a converter made of a scaled rope (Llama 3.1 and later). */
+    for (size_t i = 0; i < reader->gguf->n_tensors; i++)
+        if (strcmp(reader->gguf->tensors[i].name, "rope_freqs.weight") == 0)
+            return unsupported(reader, "rope scaling (the tensor rope_freqs.weight)");
+    return ENTRO_OK;
+}
+
+static enum entro_error read_special_ids(const struct reader *reader, struct entro_config *out)
+{
+    static const char *const end_keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                                           "tokenizer.ggml.eom_token_id"};
+    int64_t id;
+    for (size_t i = 0; i < sizeof end_keys / sizeof end_keys[0]; i++) {
+        const struct entro_gguf_pair *pair = entro_gguf_find(reader->gguf, end_keys[i]);
+        if (pair != NULL && (!entro_gguf_integer(pair, &id) || !entro_config_add_eos(out, id)))
+            return entro_fail(reader->message, ENTRO_ERROR_FORMAT, "%s: metadata \"%s\" is not an id",
+                              reader->path, end_keys[i]);
+    }
+    out->bos_id = -1;
+    const struct entro_gguf_pair *pair = entro_gguf_find(reader->gguf, "tokenizer.ggml.bos_token_id");
+    if (pair == NULL)
+        return ENTRO_OK;
+    if (!entro_gguf_integer(pair, &id) || id < 0 || id > INT32_MAX)
+        return entro_fail(reader->message, ENTRO_ERROR_FORMAT,
+                          "%s: metadata \"tokenizer.ggml.bos_token_id\" is not an id", reader->path);
+    out->bos_id = (int32_t)id;
+    return ENTRO_OK;
+}
+
+static enum entro_error read_sizes(const struct reader *reader, struct entro_config *out)
+{
+    enum entro_error error;
+    if ((error = get_count(reader, "block_count", 0, &out->n_layers)) != ENTRO_OK ||
+        (error = get_count(reader, "embedding_length", 0, &out->n_hidden)) != ENTRO_OK ||
+        (error = get_count(reader, "feed_forward_length", 0, &out->n_intermediate)) != ENTRO_OK ||
+        (error = get_count(reader, "attention.head_count", 0, &out->n_heads)) != ENTRO_OK ||
+        (error = get_count(reader, "attention.head_count_kv", out->n_heads, &out->n_kv_heads)) != ENTRO_OK ||
+        (error = get_count(reader, "context_length", 2048, &out->n_context)) != ENTRO_OK)
+        return error;
+    if (find(reader, "attention.key_length") == NULL && out->n_hidden % out->n_heads != 0)
+        return entro_fail(reader->message, ENTRO_ERROR_FORMAT,
+                          "%s: embedding length %zu is no multiple of %zu attention heads", reader->path,
+                          out->n_hidden, out->n_heads);
+    size_t value_dim;
+    if ((error = get_count(reader, "attention.key_length", out->n_hidden / out->n_heads, &out->head_dim)) !=
+            ENTRO_OK ||
+        (error = get_count(reader, "attention.value_length", out->head_dim, &value_dim)) != ENTRO_OK)
+        return error;
+    if (value_dim != out->head_dim)
+        return unsupported(reader, "an attention.value_length other than attention.key_length");
+    if (find(reader, "vocab_size") != NULL)
+        return get_count(reader, "vocab_size", 0, &out->n_vocabulary);
+    return ENTRO_OK;
+}
+
+enum entro_error entro_config_from_gguf(struct entro_config *out, const struct entro_gguf *gguf,
+                                        const char *path, struct entro_message *message)
+{
+    enum entro_error error;
+    struct entro_gguf_string name;
+    *out = (struct entro_config){.gguf = true};
+    const struct entro_gguf_pair *pair = entro_gguf_find(gguf, "general.architecture");
+    if (pair == NULL || !entro_gguf_text(pair, &name))
+        return entro_fail(message, ENTRO_ERROR_FORMAT, "%s: no metadata \"general.architecture\"", path);
+    out->architecture = entro_architecture_from_gguf(name.text, name.size_bytes);
+    if (out->architecture == NULL)
+        return entro_fail(
+            message, ENTRO_ERROR_UNSUPPORTED, "%s: architecture \"%.*s\" is not supported; supported: %s",
+            path, (int)(name.size_bytes > 64 ? 64 : name.size_bytes), name.text, entro_architecture_names());
+    out->rope_interleaved = out->architecture->gguf_rope_interleaved;
+    out->tied_embeddings = true; /* a GGUF without output.weight means just that */
+    struct reader reader = {
+        .gguf = gguf, .prefix = out->architecture->gguf, .path = path, .message = message};
+    int64_t n_experts;
+    pair = find(&reader, "expert_count");
+    if (pair != NULL && (!entro_gguf_integer(pair, &n_experts) || n_experts != 0))
+        return unsupported(&reader, "a mixture of experts");
+    if ((error = read_sizes(&reader, out)) != ENTRO_OK ||
+        (error = get_number(&reader, "attention.layer_norm_rms_epsilon", 1e-5, &out->norm_epsilon)) !=
+            ENTRO_OK ||
+        (error = read_rope(&reader, out)) != ENTRO_OK || (error = read_special_ids(&reader, out)) != ENTRO_OK)
+        return error;
+    return entro_config_check(out, path, message);
+}

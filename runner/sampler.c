@@ -1,0 +1,193 @@
+/* Choosing a token; see sampler.h. Random numbers: xoshiro256** seeded by splitmix64 (Blackman and Vigna,
+ * arXiv 1805.01407). */
+#include "runner/sampler.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+struct candidate {
+    float logit;
+    uint32_t token;
+};
+
+struct entro_sampler {
+    struct entro_sampling sampling;
+    size_t n_vocabulary;
+    uint64_t random[4];
+    struct candidate *candidates; /* [n_vocabulary] */
+    double *probabilities;        /* [n_vocabulary] of the candidates */
+};
+
+static uint64_t splitmix64(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15U;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9U;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebU;
+    return z ^ z >> 31;
+}
+
+static uint64_t rotate_left(uint64_t x, unsigned n)
+{
+    return x << n | x >> (64 - n);
+}
+
+static uint64_t next_random(uint64_t state[4])
+{
+    uint64_t result = rotate_left(state[1] * 5, 7) * 9;
+    uint64_t shifted = state[1] << 17;
+    state[2] ^= state[0];
+    state[3] ^= state[1];
+    state[1] ^= state[2];
+    state[0] ^= state[3];
+    state[2] ^= shifted;
+    state[3] = rotate_left(state[3], 45);
+    return result;
+}
+
+enum entro_error entro_sampler_create(struct entro_sampler **out, const struct entro_sampling *sampling,
+                                      size_t n_vocabulary)
+{
+    struct entro_sampler *sampler = calloc(1, sizeof *sampler);
+    if (sampler == NULL)
+        return ENTRO_ERROR_NO_MEMORY;
+    sampler->sampling = *sampling;
+    sampler->n_vocabulary = n_vocabulary;
+    sampler->candidates = calloc(n_vocabulary, sizeof *sampler->candidates);
+    sampler->probabilities = calloc(n_vocabulary, sizeof *sampler->probabilities);
+    if (sampler->candidates == NULL || sampler->probabilities == NULL) {
+        entro_sampler_free(sampler);
+        return ENTRO_ERROR_NO_MEMORY;
+    }
+    uint64_t seed = sampling->seed;
+    for (int i = 0; i < 4; i++)
+        sampler->random[i] = splitmix64(&seed);
+    *out = sampler;
+    return ENTRO_OK;
+}
+
+void entro_sampler_free(struct entro_sampler *sampler)
+{
+    if (sampler == NULL)
+        return;
+    free(sampler->candidates);
+    free(sampler->probabilities);
+    free(sampler);
+}
+
+/* Negative where a is the likelier one. */
+static int compare(const struct candidate *a, const struct candidate *b)
+{
+    if (a->logit != b->logit)
+        return a->logit > b->logit ? -1 : 1;
+    return a->token < b->token ? -1 : a->token > b->token;
+}
+
+static int compare_for_qsort(const void *a, const void *b)
+{
+    return compare(a, b);
+}
+
+/* The heap's root is the least likely of the k candidates. */
+static void sift_down(struct candidate *heap, size_t n, size_t i)
+{
+    for (;;) {
+        size_t worst = i;
+        for (size_t child = 2 * i + 1; child <= 2 * i + 2 && child < n; child++)
+            if (compare(&heap[child], &heap[worst]) > 0)
+                worst = child;
+        if (worst == i)
+            return;
+        struct candidate other = heap[i];
+        heap[i] = heap[worst];
+        heap[worst] = other;
+        i = worst;
+    }
+}
+
+/* The k most likely tokens, likeliest first. A heap of k is far cheaper than sorting a vocabulary. */
+static size_t select_top_k(struct entro_sampler *sampler, const float *logits)
+{
+    struct candidate *candidates = sampler->candidates;
+    size_t k = sampler->sampling.top_k, n = sampler->n_vocabulary;
+    if (k == 0 || k > n)
+        k = n;
+    for (size_t i = 0; i < k; i++)
+        candidates[i] = (struct candidate){.logit = logits[i], .token = (uint32_t)i};
+    if (k < n) {
+        for (size_t i = k / 2; i-- > 0;)
+            sift_down(candidates, k, i);
+        for (size_t i = k; i < n; i++) {
+            struct candidate next = {.logit = logits[i], .token = (uint32_t)i};
+            if (compare(&next, &candidates[0]) < 0) {
+                candidates[0] = next;
+                sift_down(candidates, k, 0);
+            }
+        }
+    }
+    qsort(candidates, k, sizeof *candidates, compare_for_qsort);
+    return k;
+}
+
+/* Probabilities of the first n candidates at this temperature. */
+static void probabilities_at(struct entro_sampler *sampler, size_t n, double temperature)
+{
+    double sum = 0, largest = (double)sampler->candidates[0].logit;
+    for (size_t i = 0; i < n; i++) {
+        sampler->probabilities[i] = exp(((double)sampler->candidates[i].logit - largest) / temperature);
+        sum += sampler->probabilities[i];
+    }
+    for (size_t i = 0; i < n; i++)
+        sampler->probabilities[i] /= sum;
+}
+
+static size_t filter(struct entro_sampler *sampler, size_t n)
+{
+    const struct entro_sampling *sampling = &sampler->sampling;
+    probabilities_at(sampler, n, 1.0);
+    if (sampling->top_p < 1.0F) {
+        double sum = 0;
+        size_t kept = 0;
+        while (kept < n && (kept == 0 || sum < (double)sampling->top_p))
+            sum += sampler->probabilities[kept++];
+        n = kept;
+    }
+    if (sampling->min_p > 0) {
+        double smallest = (double)sampling->min_p * sampler->probabilities[0];
+        size_t kept = 1;
+        while (kept < n && sampler->probabilities[kept] >= smallest)
+            kept++;
+        n = kept;
+    }
+    return n;
+}
+
+static uint32_t draw(struct entro_sampler *sampler, size_t n)
+{
+    probabilities_at(sampler, n, (double)sampler->sampling.temperature);
+    double point = (double)(next_random(sampler->random) >> 11) * 0x1p-53, sum = 0;
+    for (size_t i = 0; i + 1 < n; i++) {
+        sum += sampler->probabilities[i];
+        if (point < sum)
+            return sampler->candidates[i].token;
+    }
+    return sampler->candidates[n - 1].token;
+}
+
+enum entro_error entro_sampler_pick(struct entro_sampler *sampler, const float *logits, uint32_t *token,
+                                    struct entro_message *message)
+{
+    size_t best = 0;
+    for (size_t i = 0; i < sampler->n_vocabulary; i++) {
+        if (!isfinite(logits[i]))
+            return entro_fail(
+                message, ENTRO_ERROR_FORMAT,
+                "the logit of token %zu is no number: the weights hold NaN or infinity, or are damaged", i);
+        if (logits[i] > logits[best])
+            best = i;
+    }
+    if (sampler->sampling.temperature <= 0)
+        *token = (uint32_t)best;
+    else
+        *token = draw(sampler, filter(sampler, select_top_k(sampler, logits)));
+    return ENTRO_OK;
+}

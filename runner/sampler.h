@@ -1,0 +1,35 @@
+/*
+ * The choice of the next token from the logits. Filters run in llama.cpp's order: top-k, top-p, min-p, then
+ * temperature.
+ */
+#ifndef ENTRO_RUNNER_SAMPLER_H
+#define ENTRO_RUNNER_SAMPLER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "codec/error.h"
+
+struct entro_sampling {
+    float temperature; /* <= 0: always the most likely token, and nothing else below matters */
+    size_t top_k;      /* only the k most likely tokens; 0: all */
+    float top_p;       /* only the most likely ones that together have this probability; 1: all */
+    float min_p;       /* only those with this share of the most likely one's probability; 0: all */
+    uint64_t seed;     /* the same seed and logits give the same tokens on every machine */
+};
+
+struct entro_sampler;
+
+/* The caller frees. ENTRO_ERROR_NO_MEMORY. */
+enum entro_error entro_sampler_create(struct entro_sampler **out, const struct entro_sampling *sampling,
+                                      size_t n_vocabulary);
+void entro_sampler_free(struct entro_sampler *sampler);
+
+/*
+ * Picks a token; of equally likely ones the lowest id comes first. ENTRO_ERROR_FORMAT where a logit is no
+ * number: such a model cannot be run. One thread at a time.
+ */
+enum entro_error entro_sampler_pick(struct entro_sampler *sampler, const float *logits, uint32_t *token,
+                                    struct entro_message *message);
+
+#endif
