@@ -48,42 +48,48 @@ static double now_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-/* The text to go on from: -p, or what -f names ("-": standard input), without the file's last newline, as
- * llama.cpp has it. */
-static enum entro_error read_prompt(const struct choices *choices, struct entro_text *prompt,
-                                    struct entro_message *message)
+static enum entro_error read_standard_input(struct entro_text *prompt, struct entro_message *message)
+{
+    enum entro_error error = ENTRO_OK;
+    char piece[4096];
+    size_t n;
+    while (error == ENTRO_OK && (n = fread(piece, 1, sizeof piece, stdin)) > 0)
+        error = entro_text_append(prompt, piece, n, message);
+    if (error == ENTRO_OK && ferror(stdin))
+        return entro_fail(message, ENTRO_ERROR_IO, "standard input: %s", strerror(errno));
+    return error;
+}
+
+static enum entro_error read_file(const char *path, struct entro_text *prompt, struct entro_message *message)
 {
     char *text;
     size_t size_bytes;
+    enum entro_error error = entro_read_text_file(AT_FDCWD, NULL, path, &text, &size_bytes, message);
+    if (error == ENTRO_ERROR_NOT_FOUND)
+        return ENTRO_ERROR_ARGUMENT; /* the model is not to blame */
+    if (error != ENTRO_OK)
+        return error;
+    error = entro_text_append(prompt, text, size_bytes, message);
+    free(text);
+    return error;
+}
+
+/* The text to go on from: -p, or what -f names, without the file's last newline, as llama.cpp has it. */
+static enum entro_error read_prompt(const struct choices *choices, struct entro_text *prompt,
+                                    struct entro_message *message)
+{
     if (choices->prompt != NULL && choices->prompt_file != NULL)
         return entro_fail(message, ENTRO_ERROR_ARGUMENT, "-p and -f exclude each other");
     if (choices->prompt != NULL)
         return entro_text_append(prompt, choices->prompt, strlen(choices->prompt), message);
     if (choices->prompt_file == NULL)
         return entro_fail(message, ENTRO_ERROR_ARGUMENT, "no prompt: -p TEXT gives one, -f FILE reads one");
-    if (strcmp(choices->prompt_file, "-") == 0) {
-        char piece[4096];
-        size_t n;
-        while ((n = fread(piece, 1, sizeof piece, stdin)) > 0) {
-            enum entro_error error = entro_text_append(prompt, piece, n, message);
-            if (error != ENTRO_OK)
-                return error;
-        }
-        if (ferror(stdin))
-            return entro_fail(message, ENTRO_ERROR_IO, "standard input: %s", strerror(errno));
-    } else {
-        enum entro_error error =
-            entro_read_text_file(AT_FDCWD, NULL, choices->prompt_file, &text, &size_bytes, message);
-        if (error != ENTRO_OK)
-            return error == ENTRO_ERROR_NOT_FOUND ? ENTRO_ERROR_ARGUMENT : error;
-        error = entro_text_append(prompt, text, size_bytes, message);
-        free(text);
-        if (error != ENTRO_OK)
-            return error;
-    }
-    if (prompt->size > 0 && prompt->data[prompt->size - 1] == '\n')
+    enum entro_error error = strcmp(choices->prompt_file, "-") == 0
+                                 ? read_standard_input(prompt, message)
+                                 : read_file(choices->prompt_file, prompt, message);
+    if (error == ENTRO_OK && prompt->size > 0 && prompt->data[prompt->size - 1] == '\n')
         prompt->size--;
-    return ENTRO_OK;
+    return error;
 }
 
 static enum entro_error print_text(void *context, const char *text, size_t size_bytes,

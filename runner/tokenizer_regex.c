@@ -221,7 +221,6 @@ enum entro_error entro_regex_workspace_create(struct entro_regex_workspace **out
         entro_regex_workspace_destroy(workspace);
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory: a match");
     }
-    pcre2_set_match_limit(workspace->context, MATCH_LIMIT);
     pcre2_set_heap_limit(workspace->context, HEAP_LIMIT_KIB);
     workspace->jit_stack = pcre2_jit_stack_create((size_t)32 << 10, JIT_STACK_SIZE, NULL);
     if (workspace->jit_stack != NULL)
@@ -245,6 +244,8 @@ enum entro_error entro_regex_next(const struct entro_regex *regex, struct entro_
                                   size_t *end, struct entro_message *message)
 {
     *found = false;
+    size_t limit = size > (UINT32_MAX - MATCH_LIMIT) / MATCH_LIMIT_PER_BYTE ? UINT32_MAX : MATCH_LIMIT + size * MATCH_LIMIT_PER_BYTE;
+    pcre2_set_match_limit(workspace->context, (uint32_t)limit);
     int result = pcre2_match(regex->code, (PCRE2_SPTR)text, size, from, PCRE2_NO_UTF_CHECK, workspace->data,
                              workspace->context);
     if (result == PCRE2_ERROR_NOMATCH)

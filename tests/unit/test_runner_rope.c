@@ -67,12 +67,11 @@ static void the_interleaved_form_is_the_same_on_permuted_rows(void **state)
 static void products_depend_on_the_distance_of_positions_alone(void **state)
 {
     (void)state;
-    float products[2];
+    float products[2] = {0};
     for (size_t shift = 0; shift < 2; shift++) {
         float query[2 * PAIRS] = {1, -2, 3, 0.5F, 2, 1, -1, 4}, key[2 * PAIRS] = {0.5F, 1, 1, -2, 3, 0, 2, 1};
         rotate(query, 20 + 100 * shift, false);
         rotate(key, 13 + 100 * shift, false);
-        products[shift] = 0;
         for (int i = 0; i < 2 * PAIRS; i++)
             products[shift] += query[i] * key[i];
     }
