@@ -13,7 +13,9 @@ shift || true
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 show() {
-    printf '$ %s\n' "$*"
+    printf '$'
+    printf ' %q' "$@"
+    printf '\n'
     "$@"
 }
 

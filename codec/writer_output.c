@@ -123,10 +123,19 @@ static int rename_new(const struct entro_output *output)
     if (errno != EINVAL && errno != ENOSYS)
         return -1;
     /* The file system does not know the flag: a hard link never replaces either. */
-    if (linkat(output->folder, output->temporary, output->folder, output->base, 0) != 0)
+    if (linkat(output->folder, output->temporary, output->folder, output->base, 0) == 0) {
+        unlinkat(output->folder, output->temporary, 0);
+        return 0;
+    }
+    if (errno != EPERM && errno != ENOSYS && errno != EOPNOTSUPP)
         return -1;
-    unlinkat(output->folder, output->temporary, 0);
-    return 0;
+    /* Nor hard links. What is left is to look first, and to hope that nobody else has the same idea now. */
+    struct stat status;
+    if (fstatat(output->folder, output->base, &status, AT_SYMLINK_NOFOLLOW) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+    return renameat(output->folder, output->temporary, output->folder, output->base);
 }
 
 enum entro_error entro_output_commit(struct entro_output *output, struct entro_message *message)

@@ -35,7 +35,8 @@ static int compare_files(const void *a, const void *b)
 
 static bool add_tensors(const struct entro_writer *writer, struct sealing *sealing)
 {
-    qsort(writer->tensors.bytes, writer->tensors.n, sizeof(struct entro_pending_tensor), compare_tensors);
+    if (writer->tensors.n > 0)
+        qsort(writer->tensors.bytes, writer->tensors.n, sizeof(struct entro_pending_tensor), compare_tensors);
     for (size_t i = 0; i < writer->tensors.n; i++) {
         const struct entro_pending_tensor *pending = entro_record(&writer->tensors, i);
         const struct entro_tensor *tensor = &pending->tensor;
@@ -66,7 +67,8 @@ static bool add_tensors(const struct entro_writer *writer, struct sealing *seali
 
 static bool add_files(const struct entro_writer *writer, struct sealing *sealing)
 {
-    qsort(writer->files.bytes, writer->files.n, sizeof(struct entro_pending_file), compare_files);
+    if (writer->files.n > 0)
+        qsort(writer->files.bytes, writer->files.n, sizeof(struct entro_pending_file), compare_files);
     for (size_t i = 0; i < writer->files.n; i++) {
         const struct entro_pending_file *pending = entro_record(&writer->files, i);
         struct entro_disk_file disk = {

@@ -8,6 +8,8 @@
 
 bool entro_records_append(struct entro_records *array, const void *records, size_t n)
 {
+    if (n == 0)
+        return true;
     if (n > SIZE_MAX / array->record_bytes / 4 - array->n)
         return false;
     if (array->n + n > array->capacity) {
@@ -23,7 +25,7 @@ bool entro_records_append(struct entro_records *array, const void *records, size
     uint8_t *target = array->bytes + array->n * array->record_bytes;
     if (records == NULL)
         memset(target, 0, n * array->record_bytes);
-    else if (n > 0)
+    else
         memcpy(target, records, n * array->record_bytes);
     array->n += n;
     return true;

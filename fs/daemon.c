@@ -14,13 +14,9 @@ static atomic_bool is_detached;
 
 bool entro_keep_standard_files(void)
 {
-    int file;
-    do {
-        file = open("/dev/null", O_RDWR);
-    } while (file >= 0 && file <= 2);
-    if (file < 0)
-        return false;
-    close(file);
+    for (int file = 0; file <= 2; file++)
+        if (fcntl(file, F_GETFD) < 0 && open("/dev/null", O_RDWR) != file)
+            return false;
     return true;
 }
 

@@ -21,25 +21,31 @@ static enum entro_mountpoint_state say(enum entro_mountpoint_state state, struct
     return state;
 }
 
+/* What a failed call on the mount point means. */
+static enum entro_mountpoint_state say_why(int error_number, struct entro_message *message, const char *path)
+{
+    if (error_number != ENOTCONN)
+        return say(ENTRO_MOUNTPOINT_UNUSABLE, message, path, strerror(error_number));
+    entro_fail(
+        message, ENTRO_ERROR_ARGUMENT,
+        "mount point %s: a mount whose daemon is gone is in the way (%s); clear it with: fusermount3 -uz %s",
+        path, strerror(ENOTCONN), path);
+    return ENTRO_MOUNTPOINT_STALE;
+}
+
 enum entro_mountpoint_state entro_mountpoint_check(const char *path, struct entro_message *message)
 {
     struct stat self, above;
     if (entro_mountpoint_is_descriptor(path))
         return ENTRO_MOUNTPOINT_FREE;
-    if (stat(path, &self) != 0) {
-        if (errno != ENOTCONN)
-            return say(ENTRO_MOUNTPOINT_UNUSABLE, message, path, strerror(errno));
-        entro_fail(message, ENTRO_ERROR_ARGUMENT,
-                   "mount point %s: a mount whose daemon is gone is in the way (%s); clear it with: "
-                   "fusermount3 -uz %s",
-                   path, strerror(ENOTCONN), path);
-        return ENTRO_MOUNTPOINT_STALE;
-    }
+    if (stat(path, &self) != 0)
+        return say_why(errno, message, path);
     if (!S_ISDIR(self.st_mode))
         return say(ENTRO_MOUNTPOINT_UNUSABLE, message, path, "not a directory");
-    int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int folder =
+        open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* a dead mount may still answer stat from a cache */
     if (folder < 0)
-        return say(ENTRO_MOUNTPOINT_UNUSABLE, message, path, strerror(errno));
+        return say_why(errno, message, path);
     int result = fstatat(folder, "..", &above, 0);
     close(folder);
     /* The root of a mount lies on another device than the folder above it; "/" is above itself. */

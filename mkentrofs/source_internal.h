@@ -1,5 +1,5 @@
 /*
- * Between source.c and the readers of the model files' headers.
+ * Between source.c, the walk and the readers of the model files' headers.
  */
 #ifndef ENTRO_SOURCE_INTERNAL_H
 #define ENTRO_SOURCE_INTERNAL_H
@@ -24,6 +24,13 @@ enum entro_error entro_source_check_indices(const struct entro_source_tree *tree
 /* Checks that all tensor names can be names of files on the mount and that no two tensors have the same. */
 enum entro_error entro_source_check_names(const struct entro_source_tree *tree,
                                           struct entro_message *message);
+
+/* Lists the files of the source in tree->parts, sorted by path; on failure the caller frees the tree. */
+enum entro_error entro_source_walk(struct entro_source_tree *tree, const struct entro_source_options *options,
+                                   const struct entro_monitor *monitor, struct entro_message *message);
+
+/* By the name's suffix. */
+enum entro_part_kind entro_part_kind_of_name(const char *path);
 
 bool entro_has_suffix(const char *text, const char *suffix);
 

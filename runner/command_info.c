@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "runner/bus_error.h"
+#include "runner/chat.h"
 #include "runner/commands.h"
 #include "runner/model.h"
 #include "runner/options.h"
@@ -63,6 +64,19 @@ static void print_tensors(const struct entro_manifest *manifest)
                groups[i].n_tensors, groups[i].n_elements, groups[i].size_bytes);
 }
 
+static const char *template_name(const struct entro_model *model)
+{
+    struct entro_chat chat;
+    struct entro_message message;
+    if (model->chat_template == NULL)
+        return "none";
+    if (entro_chat_detect(&chat, model->chat_template, strlen(model->chat_template), &message) != ENTRO_OK)
+        return "of a kind that is not supported";
+    const char *name = entro_chat_name(&chat);
+    entro_chat_free(&chat);
+    return name;
+}
+
 static void print_model(const struct entro_model *model)
 {
     const struct entro_config *config = &model->config;
@@ -83,7 +97,7 @@ static void print_model(const struct entro_model *model)
     for (size_t i = 0; i < config->n_eos_ids; i++)
         printf(" %" PRIu32, config->eos_ids[i]);
     printf("%s\n", config->n_eos_ids == 0 ? " none" : "");
-    printf("chat template    %s\n", model->chat_template == NULL ? "none" : "yes");
+    printf("chat template    %s\n", template_name(model));
     print_tensors(&model->manifest);
 }
 

@@ -184,10 +184,16 @@ static size_t strip_left(const char *text, size_t limit, size_t start)
     return start;
 }
 
-static size_t strip_right(const char *text, size_t size, size_t end)
+/* End of the white space that starts at `end`. The last run is remembered: tokens may lie in a run that one
+ * before them took. */
+static size_t strip_right(struct entro_added_scan *scan, size_t end)
 {
-    while (end < size && entro_utf8_is_space(entro_utf8_code_point(text + end)))
-        end += entro_utf8_length(text[end]);
+    if (end >= scan->spaces_start && end < scan->spaces_end)
+        return scan->spaces_end;
+    scan->spaces_start = end;
+    while (end < scan->size && entro_utf8_is_space(entro_utf8_code_point(scan->text + end)))
+        end += entro_utf8_length(scan->text[end]);
+    scan->spaces_end = end;
     return end;
 }
 
@@ -208,15 +214,16 @@ static bool find_token(struct entro_added_scan *scan, const struct entro_added_t
         if ((scan->skip_special && found->special) ||
             (found->single_word && !stands_alone(scan, found_start, found_end)))
             continue;
-        if (found_start < scan->done)
-            found_start = scan->done;
         if (found->lstrip)
             found_start = strip_left(scan->text, scan->done, found_start);
         if (found->rstrip)
-            found_end = strip_right(scan->text, scan->size, found_end);
+            found_end = strip_right(scan, found_end);
         *token = found;
         *start = found_start;
-        *end = found_end > scan->done ? found_end : scan->done;
+        /* May lie before scan->done, where the token before this one took white space that this one consists
+         * of: the reference then goes on behind this one, and so the rest of that white space counts again.
+         */
+        *end = found_end;
         return true;
     }
     return false;

@@ -74,6 +74,8 @@ struct entro_added_scan {
     size_t done; /* what has been given out */
     const struct entro_added_token *held;
     size_t held_end;
+    size_t spaces_start;
+    size_t spaces_end;
 };
 
 /* Either the next section text[*start .. *end) with *token NULL, or the next token; false at the end. */

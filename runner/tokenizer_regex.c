@@ -12,9 +12,10 @@
 #define MAX_PATTERN_SIZE ((size_t)16 << 10)
 /* A hostile expression can backtrack for ever; honest ones need a few steps a character and no recursion to
  * speak of. */
-#define MATCH_LIMIT    5000000u
-#define HEAP_LIMIT_KIB (64u << 10)
-#define JIT_STACK_SIZE ((size_t)1 << 20)
+#define MATCH_LIMIT          5000000u
+#define MATCH_LIMIT_PER_BYTE 8u
+#define HEAP_LIMIT_KIB       (64u << 10)
+#define JIT_STACK_SIZE       ((size_t)1 << 20)
 
 struct entro_regex {
     pcre2_code *code;
@@ -244,7 +245,9 @@ enum entro_error entro_regex_next(const struct entro_regex *regex, struct entro_
                                   size_t *end, struct entro_message *message)
 {
     *found = false;
-    size_t limit = size > (UINT32_MAX - MATCH_LIMIT) / MATCH_LIMIT_PER_BYTE ? UINT32_MAX : MATCH_LIMIT + size * MATCH_LIMIT_PER_BYTE;
+    size_t limit = size > (UINT32_MAX - MATCH_LIMIT) / MATCH_LIMIT_PER_BYTE
+                       ? UINT32_MAX
+                       : MATCH_LIMIT + size * MATCH_LIMIT_PER_BYTE;
     pcre2_set_match_limit(workspace->context, (uint32_t)limit);
     int result = pcre2_match(regex->code, (PCRE2_SPTR)text, size, from, PCRE2_NO_UTF_CHECK, workspace->data,
                              workspace->context);

@@ -38,13 +38,11 @@ static void the_half_split_form_pairs_i_with_i_plus_half(void **state)
         float head[2 * PAIRS] = {0};
         head[pair] = 1;
         rotate(head, 3, false);
-        double angle = 3 * pow(10000.0, -(double)pair / PAIRS);
-        for (size_t i = 0; i < 2 * PAIRS; i++)
-            assert_float_equal(head[i],
-                               i == pair           ? (float)cos(angle)
-                               : i == pair + PAIRS ? (float)sin(angle)
-                                                   : 0,
-                               1e-6);
+        double angle = 3 * pow(10000.0, -(double)pair / (double)PAIRS);
+        for (size_t i = 0; i < 2 * PAIRS; i++) {
+            double expected = i == pair ? cos(angle) : i == pair + PAIRS ? sin(angle) : 0.0;
+            assert_true(fabs((double)head[i] - expected) < 1e-6);
+        }
     }
 }
 

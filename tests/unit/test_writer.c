@@ -134,12 +134,11 @@ static const struct entro_layout layouts[] = {
 static void add_all_streams(struct setting *setting, struct entro_writer *writer,
                             struct entro_stream_summary *summaries)
 {
-    static const uint64_t lengths[] = {0, 1, 4000, 70001, 1 << 20, (3 << 20) + 12345, 7000000};
+    static const uint64_t lengths[] = {3500000, 70001, 3500000,           4000,   1 << 20, 1,
+                                       4500000, 0,     (3 << 20) + 12345, 3300000};
     for (size_t i = 0; i < 40; i++) {
         const struct entro_layout *layout = &layouts[i % 10];
-        uint64_t length = lengths[i * 3 % 7];
-        if (i % 10 < 8 && i >= 10)
-            length %= 300000;
+        uint64_t length = i < 10 ? lengths[i] : lengths[i * 7 % 10] % 100000;
         struct pattern pattern = PATTERN(i, (unsigned)(i + i / 10) % 4);
         const struct entro_producer producer = {&pattern, produce};
         assert_int_equal(entro_writer_set_block_log2(writer, 12 + (unsigned)(i % 6)), ENTRO_OK);

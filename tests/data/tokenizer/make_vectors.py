@@ -50,6 +50,7 @@ TEXTS = [
     "<s>a</s> <s> b </s><unk>c <s",
     "x <l> y<l>  z \n<l>",
     "x<r>  y <r>\n z<r>",
+    "<r>   0 <lr>     1 <r>     <l> x",
     "  <lr>  <lr> a <lr>",
     "word sword words word_ word. -word \u00e9word word\u0301 1word",
     "a big dog; abig dog a big  dog",

@@ -1,6 +1,6 @@
 /*
  * Makes the first inputs of fuzz_image: small images written by the library, in that target's short form.
- * seed_image FOLDER
+ * make_image_seeds FOLDER
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -52,6 +52,15 @@ static void add_tensors(struct entro_writer *writer)
         {.kind = ENTRO_EXTENT_STREAM, .reference = tensor.stream, .offset = 3, .size_bytes = 100},
         {.kind = ENTRO_EXTENT_VIEW, .dtype = ENTRO_DTYPE_F16, .reference = number, .size_bytes = 1920}};
     entro_writer_add_file(writer, "folder/model.safetensors", views, 2, NULL);
+    tensor.name = "a.views";
+    tensor.scheme = ENTRO_SCHEME_UNSIGNED;
+    tensor.row_scale = tensor.outliers = ENTRO_NONE;
+    tensor.zero_point = 15;
+    entro_writer_add_tensor(writer, &tensor, &number, NULL);
+    const struct entro_extent plain_views[] = {
+        {.kind = ENTRO_EXTENT_VIEW, .dtype = ENTRO_DTYPE_Q4_1, .reference = number, .size_bytes = 600},
+        {.kind = ENTRO_EXTENT_VIEW, .dtype = ENTRO_DTYPE_Q8_0, .reference = number, .size_bytes = 1020}};
+    entro_writer_add_file(writer, "model.gguf", plain_views, 2, NULL);
     const struct entro_layout pairs = {2, 2, 2, {1, 1}};
     tensor = (struct entro_tensor){.name = "b.bias",
                                    .dtype = ENTRO_DTYPE_F16,
@@ -118,7 +127,7 @@ static int shorten(const char *from, const char *to)
 int main(int argc, char **argv)
 {
     if (argc != 2) {
-        fprintf(stderr, "usage: seed_image FOLDER\n");
+        fprintf(stderr, "usage: make_image_seeds FOLDER\n");
         return EXIT_FAILURE;
     }
     for (unsigned kind = 0; kind < 8; kind++) {
