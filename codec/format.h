@@ -24,6 +24,7 @@
 
 /* Limits that a reader enforces, so that sizes derived from valid records never overflow. */
 #define ENTRO_IMAGE_MAX_BYTES  ((uint64_t)1 << 44) /* a block's offset has 44 bits */
+#define ENTRO_INDEX_MAX_BYTES  ((uint64_t)1 << 32) /* a reader holds it in memory */
 #define ENTRO_STREAM_MAX_BYTES ((uint64_t)1 << 46)
 #define ENTRO_NAME_MAX_BYTES   240 /* of a tensor: leaves room for suffixes within NAME_MAX */
 #define ENTRO_PATH_MAX_BYTES   4000

@@ -90,6 +90,10 @@ static enum entro_error check_superblock(const struct entro_disk_superblock *sup
                           "the index lies at %" PRIu64 " and has %" PRIu64
                           " bytes, which does not fit an image of %" PRIu64,
                           superblock->index_offset, superblock->index_bytes, superblock->image_bytes);
+    if (superblock->index_bytes > ENTRO_INDEX_MAX_BYTES)
+        return entro_fail(message, ENTRO_ERROR_FORMAT,
+                          "the index has %" PRIu64 " bytes, expected at most %" PRIu64,
+                          superblock->index_bytes, ENTRO_INDEX_MAX_BYTES);
     if (superblock->source < ENTRO_SOURCE_SAFETENSORS || superblock->source > ENTRO_SOURCE_NPY)
         return entro_fail(message, ENTRO_ERROR_FORMAT, "unknown kind of source %" PRIu32, superblock->source);
     static const uint8_t zero[sizeof superblock->zero];

@@ -62,8 +62,11 @@ struct entro_stream {
     uint8_t xxh3_128[16];              /* canonical */
     const struct entro_layout *layout; /* layout->n_fields planes */
     const struct entro_plane *planes;
-    uint64_t stored_bytes; /* coded blocks, their table entries, codebooks and records: what the stream costs
-                              in the image */
+    /*
+     * What the stream costs in the image: stored blocks, their table entries, and the records of stream and
+     * planes. A codebook counts for the first stream that uses it: the sum over all streams counts each once.
+     */
+    uint64_t stored_bytes;
 };
 
 struct entro_image_info {

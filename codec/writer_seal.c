@@ -154,8 +154,9 @@ static enum entro_error write_index(struct entro_writer *writer, const struct se
     memcpy(superblock.magic, ENTRO_MAGIC, sizeof superblock.magic);
     superblock.index_bytes = place_tables(tables, &superblock);
     superblock.image_bytes = superblock.index_offset + superblock.index_bytes;
-    if (superblock.image_bytes > ENTRO_IMAGE_MAX_BYTES || sealing->strings.n >= ENTRO_NONE ||
-        sealing->extents.n >= ENTRO_NONE || writer->planes.n >= ENTRO_NONE)
+    if (superblock.image_bytes > ENTRO_IMAGE_MAX_BYTES || superblock.index_bytes > ENTRO_INDEX_MAX_BYTES ||
+        sealing->strings.n >= ENTRO_NONE || sealing->extents.n >= ENTRO_NONE ||
+        writer->planes.n >= ENTRO_NONE)
         return entro_fail(message, ENTRO_ERROR_UNSUPPORTED, "%s: too much for one image", output->path);
 
     uint8_t *bytes = calloc(1, superblock.index_bytes + 1);

@@ -1,345 +1,19 @@
 /*
- * Adds a stream to an image, in two passes over the producer: one counts bytes and hashes the stream, one
- * encodes and writes it. Each pass goes through the stream in batches of chunks. The chunks of a batch are
- * produced in parallel and split into planes; then the whole blocks of the planes are encoded in parallel;
- * then they are written in an order that depends on the stream alone:
- *
- *   for each chunk, for each plane: the blocks that end in this chunk (of the last chunk: all that are left).
- *
- * So the bytes of an image do not depend on the size of a batch, which depends on the number of threads.
- * Where a plane's share of a chunk is no whole number of blocks (records of 144 bytes in fields of 1, 12 and
- * 128, say), the rest of a batch is carried over to the next.
+ * Adds a stream to an image: counts it, finds an equal one or chooses its codes, writes it, and records what
+ * it came to. The passes over the producer are writer_passes.c's.
  */
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
-#include "codec/block.h"
-#include "codec/bytes.h"
 #include "codec/image_rules.h"
-#include "codec/writer_internal.h"
-
-/* Two buffers of so many chunks a thread: 6 MiB a thread, and at most 16 carried blocks in each. */
-#define CHUNKS_PER_THREAD 3
-
-struct plane_job {
-    size_t field_bytes;
-    size_t chunk_bytes;   /* its share of a whole chunk */
-    size_t buffer_offset; /* of its part of the staging and the encoded buffer */
-    size_t carried;       /* bytes at the start of its staging that are left from the batch before */
-    uint64_t size_bytes;
-    uint64_t n_blocks;
-    uint64_t first_block; /* in the writer's table */
-    uint64_t n_done;      /* blocks encoded in batches before this one */
-    size_t n_ready;       /* whole blocks of this batch */
-    size_t first_item;    /* of its blocks among those of the batch */
-    struct entro_pivot *pivot;
-    uint8_t codebook[ENTRO_CODEBOOK_BYTES];
-    uint64_t n_coded;     /* blocks */
-    uint64_t saved_bytes; /* by coded blocks against raw ones */
-};
-
-/* What a worker keeps to itself while a loop runs. */
-struct worker_job {
-    uint64_t counts[ENTRO_MAX_FIELDS][ENTRO_N_SYMBOLS];
-    enum entro_error error;
-    size_t failed_item;
-    struct entro_message message;
-};
-
-struct stream_job {
-    struct entro_writer *writer;
-    const char *name;
-    uint64_t size_bytes;
-    const struct entro_layout *layout;
-    const struct entro_producer *producer;
-
-    size_t chunk_bytes;
-    uint64_t n_chunks;
-    size_t batch_chunks;
-    size_t block_bytes;
-    bool is_plain; /* one plane that is the stream itself: nothing to split */
-    struct plane_job planes[ENTRO_MAX_FIELDS];
-
-    uint8_t *staging; /* the planes, split */
-    uint8_t *
-        encoded; /* records as produced, later the encoded blocks, each at the place that it has in staging */
-    uint64_t *chunk_hashes; /* from the first pass: the second must see the same bytes */
-    struct worker_job *workers;
-    struct entro_block *encoded_blocks; /* of one batch */
-    uint64_t first_chunk;               /* of the current batch */
-    bool is_second_pass;
-    atomic_bool has_failed;
-};
-
-/* Bytes of the plane that the chunks before this one come to. */
-static uint64_t plane_bytes_before(const struct stream_job *job, const struct plane_job *plane,
-                                   uint64_t chunk)
-{
-    return chunk >= job->n_chunks ? plane->size_bytes : chunk * plane->chunk_bytes;
-}
-
-/* Blocks of the plane that are whole once the chunks before this one are there. */
-static uint64_t blocks_before(const struct stream_job *job, const struct plane_job *plane, uint64_t chunk)
-{
-    return chunk >= job->n_chunks ? plane->n_blocks : chunk * plane->chunk_bytes / job->block_bytes;
-}
-
-static void count_bytes(const uint8_t *bytes, size_t size, uint64_t counts[ENTRO_N_SYMBOLS])
-{
-    /* Four tables, so that runs of one byte do not wait for each other. */
-    uint32_t parts[4][ENTRO_N_SYMBOLS] = {{0}};
-    size_t i = 0;
-    for (; i + 4 <= size; i += 4) {
-        parts[0][bytes[i]]++;
-        parts[1][bytes[i + 1]]++;
-        parts[2][bytes[i + 2]]++;
-        parts[3][bytes[i + 3]]++;
-    }
-    for (; i < size; i++)
-        parts[0][bytes[i]]++;
-    for (unsigned symbol = 0; symbol < ENTRO_N_SYMBOLS; symbol++)
-        counts[symbol] += (uint64_t)parts[0][symbol] + parts[1][symbol] + parts[2][symbol] + parts[3][symbol];
-}
-
-/* Where the records of chunk `item` of the batch are produced. */
-static uint8_t *chunk_target(const struct stream_job *job, size_t item)
-{
-    uint8_t *start = job->is_plain ? job->staging + job->planes[0].carried : job->encoded;
-    return start + item * job->chunk_bytes;
-}
-
-/* Of several chunks that fail at once, the first one's error is told, as one thread would. */
-static void fail_item(struct stream_job *job, struct worker_job *worker, size_t item, enum entro_error error)
-{
-    if (worker->error == ENTRO_OK || item < worker->failed_item) {
-        worker->error = error;
-        worker->failed_item = item;
-    }
-    atomic_store_explicit(&job->has_failed, true, memory_order_relaxed);
-}
-
-/* Produces one chunk, splits it, and counts its bytes or checks that they are those that were counted. */
-static void produce_chunk(void *context, size_t item, unsigned worker_number)
-{
-    struct stream_job *job = context;
-    struct worker_job *worker = &job->workers[worker_number];
-    if (atomic_load_explicit(&job->has_failed, memory_order_relaxed))
-        return;
-    uint64_t chunk = job->first_chunk + item;
-    uint64_t offset = chunk * job->chunk_bytes;
-    uint64_t left = job->size_bytes - offset;
-    size_t size = left < job->chunk_bytes ? (size_t)left : job->chunk_bytes;
-    uint8_t *records = chunk_target(job, item);
-
-    enum entro_error error =
-        job->producer->produce(job->producer->context, offset, size, records, &worker->message);
-    if (error != ENTRO_OK) {
-        fail_item(job, worker, item, error);
-        return;
-    }
-    uint64_t hash = XXH3_64bits(records, size);
-    if (!job->is_second_pass) {
-        job->chunk_hashes[chunk] = hash;
-    } else if (hash != job->chunk_hashes[chunk]) {
-        entro_fail(&worker->message, ENTRO_ERROR_IO,
-                   "%s: changed while it was being read (bytes %" PRIu64 " to %" PRIu64 ")", job->name,
-                   offset, offset + size);
-        fail_item(job, worker, item, ENTRO_ERROR_IO);
-        return;
-    }
-
-    uint8_t *targets[ENTRO_MAX_FIELDS];
-    unsigned n_planes = job->layout->n_fields;
-    for (unsigned i = 0; i < n_planes; i++) {
-        const struct plane_job *plane = &job->planes[i];
-        targets[i] = job->staging + plane->buffer_offset + plane->carried + item * plane->chunk_bytes;
-    }
-    size_t n_records = size / job->layout->record_bytes;
-    if (!job->is_plain)
-        entro_layout_split(job->layout, records, n_records, targets);
-    if (!job->is_second_pass)
-        for (unsigned i = 0; i < n_planes; i++)
-            count_bytes(targets[i], n_records * job->planes[i].field_bytes, worker->counts[i]);
-}
-
-static enum entro_error produce_batch(struct stream_job *job, size_t n_chunks, struct entro_message *message)
-{
-    unsigned n_workers = entro_pool_threads(job->writer->pool);
-    atomic_store(&job->has_failed, false);
-    entro_parallel_for(job->writer->pool, n_chunks, produce_chunk, job);
-    const struct worker_job *first = NULL;
-    for (unsigned i = 0; i < n_workers; i++) {
-        const struct worker_job *worker = &job->workers[i];
-        if (worker->error != ENTRO_OK && (first == NULL || worker->failed_item < first->failed_item))
-            first = worker;
-    }
-    if (first == NULL)
-        return ENTRO_OK;
-    if (message != NULL)
-        *message = first->message;
-    return first->error;
-}
-
-/* Encodes block `item` of the batch. */
-static void encode_block(void *context, size_t item, unsigned worker_number)
-{
-    struct stream_job *job = context;
-    const struct plane_job *plane = job->planes;
-    while (item - plane->first_item >= plane->n_ready)
-        plane++;
-    size_t in_plane = item - plane->first_item;
-    uint64_t left = plane->size_bytes - (plane->n_done + in_plane) * job->block_bytes;
-    size_t size = left < job->block_bytes ? (size_t)left : job->block_bytes;
-    size_t place = plane->buffer_offset + in_plane * job->block_bytes;
-    job->encoded_blocks[item] = entro_block_encode(plane->pivot, job->staging + place, size,
-                                                   job->encoded + place, job->writer->scratch[worker_number]);
-}
-
-static void encode_batch(struct stream_job *job, size_t n_chunks)
-{
-    size_t n_items = 0;
-    for (unsigned i = 0; i < job->layout->n_fields; i++) {
-        struct plane_job *plane = &job->planes[i];
-        plane->n_ready = (size_t)(blocks_before(job, plane, job->first_chunk + n_chunks) - plane->n_done);
-        plane->first_item = n_items;
-        n_items += plane->n_ready;
-    }
-    entro_parallel_for(job->writer->pool, n_items, encode_block, job);
-}
-
-static uint32_t decoded_size(const struct stream_job *job, const struct plane_job *plane, uint64_t block)
-{
-    uint64_t left = plane->size_bytes - block * job->block_bytes;
-    return (uint32_t)(left < job->block_bytes ? left : job->block_bytes);
-}
-
-/* What the codebook of a plane is good for, so far. */
-static void add_savings(const struct stream_job *job, struct plane_job *plane)
-{
-    for (size_t i = 0; i < plane->n_ready; i++) {
-        const struct entro_block *block = &job->encoded_blocks[plane->first_item + i];
-        if (block->method != ENTRO_METHOD_CODED)
-            continue;
-        plane->n_coded++;
-        plane->saved_bytes += decoded_size(job, plane, plane->n_done + i) - block->stored_bytes;
-    }
-}
-
-static void drop_codebook(struct plane_job *plane)
-{
-    entro_pivot_free(plane->pivot);
-    plane->pivot = NULL;
-    plane->n_coded = 0;
-    plane->saved_bytes = 0;
-}
-
-/* A stream of one chunk is encoded as a whole before anything is written: codebooks that do not pay for
- * themselves are dropped. */
-static void drop_dear_codebooks(struct stream_job *job)
-{
-    bool has_dropped = false;
-    for (unsigned i = 0; i < job->layout->n_fields; i++) {
-        struct plane_job *plane = &job->planes[i];
-        if (plane->pivot != NULL && plane->saved_bytes <= ENTRO_CODEBOOK_BYTES) {
-            drop_codebook(plane);
-            has_dropped = true;
-        }
-    }
-    if (has_dropped)
-        encode_batch(job, 1);
-}
-
-static enum entro_error write_block(struct stream_job *job, const struct plane_job *plane, uint64_t number,
-                                    uint64_t *coded_bytes, struct entro_message *message)
-{
-    size_t in_batch = (size_t)(number - plane->n_done);
-    const struct entro_block *block = &job->encoded_blocks[plane->first_item + in_batch];
-    struct entro_output *output = &job->writer->output;
-    if (output->size_bytes + block->stored_bytes > ENTRO_IMAGE_MAX_BYTES)
-        return entro_fail(message, ENTRO_ERROR_UNSUPPORTED,
-                          "%s: the image would be larger than %" PRIu64 " bytes", output->path,
-                          ENTRO_IMAGE_MAX_BYTES);
-    const struct entro_disk_block disk = {
-        .place = ENTRO_BLOCK_PLACE(output->size_bytes, block->stored_bytes, block->method),
-        .xxh3_64 = block->xxh3_64};
-    memcpy(entro_record(&job->writer->blocks, plane->first_block + number), &disk, sizeof disk);
-    *coded_bytes += block->stored_bytes;
-    return entro_output_append(output, job->encoded + plane->buffer_offset + in_batch * job->block_bytes,
-                               block->stored_bytes, message);
-}
-
-static enum entro_error write_batch(struct stream_job *job, size_t n_chunks, uint64_t *coded_bytes,
-                                    struct entro_message *message)
-{
-    for (uint64_t chunk = job->first_chunk; chunk < job->first_chunk + n_chunks; chunk++)
-        for (unsigned i = 0; i < job->layout->n_fields; i++) {
-            const struct plane_job *plane = &job->planes[i];
-            uint64_t end = blocks_before(job, plane, chunk + 1);
-            for (uint64_t block = blocks_before(job, plane, chunk); block < end; block++) {
-                enum entro_error error = write_block(job, plane, block, coded_bytes, message);
-                if (error != ENTRO_OK)
-                    return error;
-            }
-        }
-    return ENTRO_OK;
-}
-
-/* What is left of the planes after the blocks of this batch goes to the front of their staging. */
-static void carry_over(struct stream_job *job, size_t n_chunks)
-{
-    for (unsigned i = 0; i < job->layout->n_fields; i++) {
-        struct plane_job *plane = &job->planes[i];
-        uint8_t *staging = job->staging + plane->buffer_offset;
-        plane->n_done += plane->n_ready;
-        uint64_t staged = plane_bytes_before(job, plane, job->first_chunk + n_chunks);
-        uint64_t done = plane->n_done * job->block_bytes;
-        plane->carried = staged > done ? (size_t)(staged - done) : 0;
-        memmove(staging, staging + plane->n_ready * job->block_bytes, plane->carried);
-    }
-}
-
-/* Chunks of the batch that starts at this chunk. */
-static size_t batch_size(const struct stream_job *job, uint64_t first_chunk)
-{
-    uint64_t left = job->n_chunks - first_chunk;
-    return left < job->batch_chunks ? (size_t)left : job->batch_chunks;
-}
-
-/* First pass: counts and hashes. */
-static enum entro_error count_stream(struct stream_job *job, uint8_t xxh3_128[16],
-                                     struct entro_message *message)
-{
-    enum entro_error error = ENTRO_OK;
-    XXH3_state_t *hash = XXH3_createState();
-    if (hash == NULL)
-        return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "%s: out of memory", job->name);
-    XXH3_128bits_reset(hash);
-    for (uint64_t chunk = 0; chunk < job->n_chunks; chunk += job->batch_chunks) {
-        size_t n_chunks = batch_size(job, chunk);
-        job->first_chunk = chunk;
-        error = produce_batch(job, n_chunks, message);
-        if (error != ENTRO_OK)
-            goto out;
-        uint64_t left = job->size_bytes - chunk * job->chunk_bytes;
-        uint64_t in_batch = (uint64_t)n_chunks * job->chunk_bytes;
-        XXH3_128bits_update(hash, chunk_target(job, 0), left < in_batch ? left : in_batch);
-    }
-    XXH128_canonical_t digest;
-    XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(hash));
-    memcpy(xxh3_128, digest.digest, sizeof digest.digest);
-out:
-    XXH3_freeState(hash);
-    return error;
-}
+#include "codec/writer_passes.h"
 
 /* Chooses the code of a plane from the counts of all workers; none where nothing is to be gained. */
-static enum entro_error choose_code(struct stream_job *job, unsigned number, double *entropy_bits,
+static enum entro_error choose_code(struct entro_stream_job *job, unsigned number, double *entropy_bits,
                                     struct entro_message *message)
 {
-    struct plane_job *plane = &job->planes[number];
+    struct entro_plane_job *plane = &job->planes[number];
     uint64_t counts[ENTRO_N_SYMBOLS] = {0};
     uint8_t lengths[ENTRO_N_SYMBOLS];
     for (unsigned i = 0; i < entro_pool_threads(job->writer->pool); i++)
@@ -361,83 +35,6 @@ static enum entro_error choose_code(struct stream_job *job, unsigned number, dou
     return ENTRO_OK;
 }
 
-/* Second pass: encodes and writes. */
-static enum entro_error write_stream(struct stream_job *job, uint64_t *coded_bytes,
-                                     struct entro_message *message)
-{
-    job->is_second_pass = true;
-    for (uint64_t chunk = 0; chunk < job->n_chunks; chunk += job->batch_chunks) {
-        size_t n_chunks = batch_size(job, chunk);
-        job->first_chunk = chunk;
-        enum entro_error error = produce_batch(job, n_chunks, message);
-        if (error != ENTRO_OK)
-            return error;
-        encode_batch(job, n_chunks);
-        for (unsigned i = 0; i < job->layout->n_fields; i++)
-            add_savings(job, &job->planes[i]);
-        if (job->n_chunks == 1)
-            drop_dear_codebooks(job);
-        error = write_batch(job, n_chunks, coded_bytes, message);
-        if (error != ENTRO_OK)
-            return error;
-        carry_over(job, n_chunks);
-    }
-    return ENTRO_OK;
-}
-
-/* Sizes of everything, and the buffers. Only an allocation can fail. */
-static bool prepare(struct stream_job *job)
-{
-    const struct entro_layout *layout = job->layout;
-    unsigned n_threads = entro_pool_threads(job->writer->pool);
-    uint64_t n_records = job->size_bytes / layout->record_bytes;
-    job->chunk_bytes = entro_writer_chunk_bytes(layout);
-    job->n_chunks = entro_div_ceil_u64(job->size_bytes, job->chunk_bytes);
-    job->batch_chunks = (size_t)CHUNKS_PER_THREAD * n_threads;
-    if (job->batch_chunks > job->n_chunks)
-        job->batch_chunks = job->n_chunks > 0 ? (size_t)job->n_chunks : 1;
-    job->block_bytes = (size_t)1 << job->writer->block_log2;
-    job->is_plain = layout->n_fields == 1 && layout->rotate_bytes == 0;
-
-    size_t records_per_chunk = job->chunk_bytes / layout->record_bytes;
-    size_t batch_records = records_per_chunk * job->batch_chunks;
-    if (batch_records > n_records)
-        batch_records = (size_t)n_records;
-    size_t buffer_bytes = 0;
-    size_t batch_blocks = 0;
-    for (unsigned i = 0; i < layout->n_fields; i++) {
-        struct plane_job *plane = &job->planes[i];
-        plane->field_bytes = layout->field_bytes[i];
-        plane->chunk_bytes = records_per_chunk * plane->field_bytes;
-        plane->size_bytes = n_records * plane->field_bytes;
-        plane->n_blocks = entro_div_ceil_u64(plane->size_bytes, job->block_bytes);
-        plane->buffer_offset = buffer_bytes;
-        size_t batch_bytes = batch_records * plane->field_bytes;
-        if (job->n_chunks > job->batch_chunks)
-            batch_bytes += job->block_bytes; /* what may be carried over */
-        buffer_bytes += batch_bytes;
-        batch_blocks += batch_bytes / job->block_bytes + 1;
-    }
-    job->staging = malloc(buffer_bytes + 1);
-    job->encoded = malloc(buffer_bytes + 1);
-    job->chunk_hashes = malloc((size_t)(job->n_chunks + 1) * sizeof *job->chunk_hashes);
-    job->workers = calloc(n_threads, sizeof *job->workers);
-    job->encoded_blocks = malloc(batch_blocks * sizeof *job->encoded_blocks);
-    return job->staging != NULL && job->encoded != NULL && job->chunk_hashes != NULL &&
-           job->workers != NULL && job->encoded_blocks != NULL;
-}
-
-static void clean_up(struct stream_job *job)
-{
-    for (unsigned i = 0; i < job->layout->n_fields; i++)
-        entro_pivot_free(job->planes[i].pivot);
-    free(job->encoded_blocks);
-    free(job->workers);
-    free(job->chunk_hashes);
-    free(job->encoded);
-    free(job->staging);
-}
-
 /* The number of an equal layout. */
 static bool intern_layout(struct entro_writer *writer, const struct entro_layout *layout, uint32_t *number)
 {
@@ -450,11 +47,11 @@ static bool intern_layout(struct entro_writer *writer, const struct entro_layout
 }
 
 /* The records of a stream that has been written: its planes, and codebooks where blocks need them. */
-static bool record_planes(struct stream_job *job, uint64_t *stored_bytes)
+static bool record_planes(struct entro_stream_job *job, uint64_t *stored_bytes)
 {
     struct entro_writer *writer = job->writer;
     for (unsigned i = 0; i < job->layout->n_fields; i++) {
-        const struct plane_job *plane = &job->planes[i];
+        const struct entro_plane_job *plane = &job->planes[i];
         struct entro_disk_plane disk = {.first_block = plane->first_block,
                                         .codebook = ENTRO_NONE,
                                         .block_log2 = (uint8_t)writer->block_log2};
@@ -470,7 +67,7 @@ static bool record_planes(struct stream_job *job, uint64_t *stored_bytes)
     return true;
 }
 
-static bool reserve_blocks(struct stream_job *job)
+static bool reserve_blocks(struct entro_stream_job *job)
 {
     for (unsigned i = 0; i < job->layout->n_fields; i++) {
         job->planes[i].first_block = job->writer->blocks.n;
@@ -489,7 +86,7 @@ struct stream_key {
 };
 static_assert(sizeof(struct stream_key) == ENTRO_STREAM_KEY_BYTES, "no padding in a key");
 
-static enum entro_error add_new_stream(struct stream_job *job, uint32_t layout,
+static enum entro_error add_new_stream(struct entro_stream_job *job, uint32_t layout,
                                        struct entro_stream_summary *summary, struct entro_message *message)
 {
     struct entro_writer *writer = job->writer;
@@ -503,7 +100,7 @@ static enum entro_error add_new_stream(struct stream_job *job, uint32_t layout,
         return error;
     if (!reserve_blocks(job))
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "%s: out of memory", job->name);
-    error = write_stream(job, &summary->coded_bytes, message);
+    error = entro_passes_write(job, &summary->coded_bytes, message);
     if (error != ENTRO_OK)
         return error;
     summary->stored_bytes = summary->coded_bytes + sizeof disk;
@@ -514,13 +111,13 @@ static enum entro_error add_new_stream(struct stream_job *job, uint32_t layout,
     return ENTRO_OK;
 }
 
-static enum entro_error run_job(struct stream_job *job, struct entro_stream_summary *summary,
+static enum entro_error run_job(struct entro_stream_job *job, struct entro_stream_summary *summary,
                                 struct entro_message *message)
 {
     struct stream_key key = {.size_bytes = job->size_bytes};
-    if (!prepare(job))
+    if (!entro_passes_prepare(job))
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "%s: out of memory", job->name);
-    enum entro_error error = count_stream(job, key.xxh3_128, message);
+    enum entro_error error = entro_passes_count(job, key.xxh3_128, message);
     if (error != ENTRO_OK)
         return error;
     bool is_new;
@@ -553,7 +150,7 @@ enum entro_error entro_writer_add_stream(struct entro_writer *writer, const char
         size_bytes > ENTRO_STREAM_MAX_BYTES)
         return entro_fail(message, ENTRO_ERROR_ARGUMENT,
                           "%s: %" PRIu64 " bytes are too many or do not fit the layout", name, size_bytes);
-    struct stream_job *job = calloc(1, sizeof *job);
+    struct entro_stream_job *job = calloc(1, sizeof *job);
     if (job == NULL)
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "%s: out of memory", name);
     job->writer = writer;
@@ -563,7 +160,7 @@ enum entro_error entro_writer_add_stream(struct entro_writer *writer, const char
     job->producer = producer;
     enum entro_error error = run_job(job, summary, message);
     writer->is_broken = error != ENTRO_OK;
-    clean_up(job);
+    entro_passes_clean_up(job);
     free(job);
     return error;
 }

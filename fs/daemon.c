@@ -12,14 +12,6 @@
 
 static atomic_bool is_detached;
 
-bool entro_keep_standard_files(void)
-{
-    for (int file = 0; file <= 2; file++)
-        if (fcntl(file, F_GETFD) < 0 && open("/dev/null", O_RDWR) != file)
-            return false;
-    return true;
-}
-
 void entro_log(int priority, const char *format, ...)
 {
     char line[2048];

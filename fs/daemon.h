@@ -8,10 +8,6 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Opens /dev/null for each of 0, 1, 2 that is closed, so that no image or pipe gets such a number. False
- * where that fails. */
-bool entro_keep_standard_files(void);
-
 /* One line to stderr, or to syslog after entro_daemon_detach. Thread-safe. */
 void entro_log(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -10,6 +10,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "codec/standard_files.h"
 #include "fs/daemon.h"
 #include "fs/exit_codes.h"
 #include "fs/fuse_ops.h"
@@ -161,7 +162,9 @@ static int serve_image(const struct entro_mount_options *options, struct served_
     mount.attributes.names = served->names;
     mount.attributes.stats = entro_reader_stats(served->reader);
     atomic_store(&mount.attributes.notes, "");
-    struct fuse_session *session = NULL;
+    /* Lives as long as the process: the parent must leave it to the child, and libfuse frees the mount
+     * point's name only together with an unmount, which may have been done already (see serve.c). */
+    static struct fuse_session *session;
     int code = mount_session(&session, options, image, mountpoint, &mount);
     if (code != ENTRO_EXIT_OK)
         return code;
@@ -171,10 +174,9 @@ static int serve_image(const struct entro_mount_options *options, struct served_
         if (child < 0) {
             entro_log(LOG_ERR, "cannot fork: %s", strerror(errno));
             fuse_session_unmount(session);
-            fuse_session_destroy(session);
             return ENTRO_EXIT_FAILURE;
         }
-        if (child > 0) /* the session stays the child's: destroying it here would tell the kernel nothing */
+        if (child > 0)
             return wait_for_daemon(session, child, ready);
     }
     if (chdir("/") != 0)
@@ -185,9 +187,7 @@ static int serve_image(const struct entro_mount_options *options, struct served_
                                 .readahead_kib = options->readahead_kib,
                                 .max_threads = options->max_threads,
                                 .ready = ready};
-    code = entro_serve(&serve) ? ENTRO_EXIT_OK : ENTRO_EXIT_FAILURE;
-    fuse_session_destroy(session);
-    return code;
+    return entro_serve(&serve) ? ENTRO_EXIT_OK : ENTRO_EXIT_FAILURE;
 }
 
 /* Paths are made absolute: the daemon leaves the current folder. */

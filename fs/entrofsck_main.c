@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "codec/pool.h"
+#include "codec/standard_files.h"
 #include "fs/describe.h"
 #include "fs/exit_codes.h"
 #include "fs/extract.h"
@@ -279,6 +280,8 @@ static int parse(struct options *options, int argc, char *argv[])
 
 int main(int argc, char *argv[])
 {
+    if (!entro_keep_standard_files())
+        return ENTRO_FSCK_OPERATIONAL;
     struct options options = {.n_threads = entro_pool_default_threads()};
     if (options.n_threads > MAX_THREADS)
         options.n_threads = MAX_THREADS;

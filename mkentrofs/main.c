@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "codec/standard_files.h"
 #include "mkentrofs/build.h"
 #include "mkentrofs/options.h"
 #include "mkentrofs/report.h"
@@ -155,6 +156,8 @@ free_pool:
 
 int main(int argc, char **argv)
 {
+    if (!entro_keep_standard_files())
+        return EXIT_RUNTIME;
     struct entro_mkentrofs_options options;
     struct entro_message message = {""};
     enum entro_error error = entro_mkentrofs_options_parse(&options, argc, argv, &message);

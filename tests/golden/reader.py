@@ -146,6 +146,7 @@ class Image:
         need(superblock_bytes == 4096, "size of the superblock")
         need(image_bytes == len(data) <= 2**44, "the file has", len(data), "bytes, expected", image_bytes)
         need(4096 <= index_offset and index_offset + index_bytes == image_bytes, "place of the index")
+        need(index_bytes <= 2**32, "size of the index")
         source, reserved = struct.unpack_from("<II", data, 72)
         need(source in SOURCES, "source", source)
         need(reserved == 0 and is_zero(data[224:4088]), "reserved bytes of the superblock")

@@ -8,6 +8,8 @@
 
 #include "codec/image.h"
 
+#define GOLDEN_IMAGE ENTRO_TEST_GOLDEN "/golden-v1.entrofs"
+
 /* A folder that goes with all that is in it. */
 struct fixture_folder {
     char path[256];

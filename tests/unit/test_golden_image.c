@@ -18,8 +18,6 @@
 #include "golden.h"
 #include "image_fixture.h"
 
-#define GOLDEN_IMAGE ENTRO_TEST_GOLDEN "/golden-v1.entrofs"
-
 struct golden_test {
     struct entro_image *image;
     json_t *expected;

@@ -17,8 +17,6 @@
 #include "codec/pool.h"
 #include "image_fixture.h"
 
-#define GOLDEN_IMAGE ENTRO_TEST_GOLDEN "/golden-v1.entrofs"
-
 static int set_up(void **state)
 {
     struct entro_message message;
