@@ -54,13 +54,23 @@ if [ "$mode" = all ]; then
     export ENTRO_SMOLLM2
 fi
 
+# A folder of its own: pytest clears old folders of other runs, and there may be mounts in them.
+end_to_end() {
+    local preset=$1 folder status=0
+    shift
+    folder=$(mktemp -d)
+    ENTRO_BUILD=build/$preset build/venv/bin/python -m pytest -q -p no:cacheprovider --basetemp="$folder/pytest" tests/e2e -rs "$@" || status=$?
+    rm -rf --one-file-system "$folder"
+    return "$status"
+}
+
 step "end to end"
-ENTRO_BUILD=build/release build/venv/bin/python -m pytest -q -p no:cacheprovider tests/e2e -rs
+end_to_end release
 
 if [ "$mode" = all ]; then
     step "end to end, mounted by a daemon under ThreadSanitizer and AddressSanitizer"
     for preset in tsan asan; do
-        ENTRO_BUILD=build/$preset build/venv/bin/python -m pytest -q -p no:cacheprovider tests/e2e -m sanitized
+        end_to_end "$preset" -m sanitized
     done
 fi
 printf '\nall tests passed in %ss\n' "$SECONDS"

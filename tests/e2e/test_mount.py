@@ -29,6 +29,15 @@ GOLDEN = ROOT / "tests" / "golden" / "golden-v1.entrofs"
 FAILURE, USAGE, UNREADABLE, BAD, UNSUPPORTED, MOUNTPOINT, BUSY, STALE, FUSE, DIED = range(1, 11)
 
 
+@pytest.fixture(autouse=True)
+def no_mount_is_left(tmp_path):
+    """A test that fails between a mount of its own and the end leaves nothing behind."""
+    yield
+    for line in pathlib.Path("/proc/mounts").read_text().splitlines():
+        if line.split()[1].startswith(str(tmp_path)):
+            subprocess.run(["umount", "-l", line.split()[1]], check=False)
+
+
 @pytest.fixture(scope="module")
 def golden():
     return reader.Image(GOLDEN.read_bytes())
