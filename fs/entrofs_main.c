@@ -24,13 +24,22 @@ static void report_line(void *context, const char *line)
     entro_log(LOG_ERR, "%s", line);
 }
 
+/* What libfuse last complained of while it mounts, for the one line that says why there is no mount. */
+static struct {
+    bool is_mounting; /* written while there is one thread */
+    char text[512];
+} libfuse_fault;
+
 __attribute__((format(printf, 2, 0))) static void log_of_libfuse(enum fuse_log_level level,
                                                                  const char *format, va_list arguments)
 {
-    char line[1024];
+    char line[sizeof libfuse_fault.text];
     vsnprintf(line, sizeof line, format, arguments);
     line[strcspn(line, "\n")] = '\0';
-    entro_log(level <= FUSE_LOG_ERR ? LOG_ERR : LOG_INFO, "%s", line);
+    if (libfuse_fault.is_mounting)
+        memcpy(libfuse_fault.text, line, sizeof line);
+    else
+        entro_log(level <= FUSE_LOG_ERR ? LOG_ERR : LOG_INFO, "%s", line);
 }
 
 static int complain(int code, const char *text)
@@ -121,13 +130,16 @@ static int mount_session(struct fuse_session **out, const struct entro_mount_opt
         complain(code, "out of memory");
         goto out;
     }
+    libfuse_fault.is_mounting = true;
     *out = fuse_session_new(&arguments, &entro_fuse_ops, sizeof entro_fuse_ops, mount);
     if (*out == NULL) {
-        code = complain(ENTRO_EXIT_FUSE, "FUSE does not take the mount options");
+        entro_log(LOG_ERR, "FUSE does not take the mount options: %s", libfuse_fault.text);
+        code = ENTRO_EXIT_FUSE;
         goto out;
     }
     if (fuse_session_mount(*out, mountpoint) != 0) {
-        entro_log(LOG_ERR, "cannot mount at %s", mountpoint);
+        const char *fault = libfuse_fault.text; /* empty where fusermount3 has said it itself */
+        entro_log(LOG_ERR, "cannot mount at %s%s%s", mountpoint, *fault == '\0' ? "" : ": ", fault);
         fuse_session_destroy(*out);
         *out = NULL;
         code = ENTRO_EXIT_FUSE;
@@ -135,6 +147,7 @@ static int mount_session(struct fuse_session **out, const struct entro_mount_opt
     }
     code = ENTRO_EXIT_OK;
 out:
+    libfuse_fault.is_mounting = false;
     fuse_opt_free_args(&arguments);
     free(list);
     return code;

@@ -82,7 +82,8 @@ const char *entro_tokenizer_token_text(const struct entro_tokenizer *tokenizer, 
 /* Adds the tokens that the tokenizer puts around a text (BOS, EOS). */
 #define ENTRO_ENCODE_TEMPLATE 2u
 
-/* Appends the ids of `text` to `out`. Bytes that are not UTF-8 count as U+FFFD. O(size log size). On failure
+/* Appends the ids of `text` to `out`. Bytes that are not UTF-8 count as U+FFFD. O(size log size) time;
+ * about 60 bytes of memory for each byte of the longest stretch that the tokenizer does not split. On failure
  * `out` holds what it held: ENTRO_ERROR_UNSUPPORTED (text too long, an expression of the tokenizer takes too
  * long), ENTRO_ERROR_NO_MEMORY. */
 enum entro_error entro_tokenizer_encode(const struct entro_tokenizer *tokenizer, const char *text,

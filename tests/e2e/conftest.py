@@ -64,9 +64,9 @@ def mount(program, tmp_path_factory):
 
     def call(image, *options):
         point = tmp_path_factory.mktemp("mount")
+        points.append(point)
         done = subprocess.run([program("entrofs"), str(image), str(point), *options], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
-        points.append(point)
         return point
 
     yield call

@@ -6,18 +6,11 @@ import pathlib
 import pty
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 
-from conftest import ROOT
-
-sys.path.insert(0, str(ROOT / "tests" / "golden"))
-import reader  # noqa: E402
-from xxh3 import xxh3_128, xxh3_64  # noqa: E402
-
-from test_mount import GOLDEN, blocks_of, expected_files, files_under  # noqa: E402
+from golden_image import GOLDEN, blocks_of, expected_files, files_under, reader, xxh3_64, xxh3_128
 
 pytestmark = pytest.mark.sanitized
 

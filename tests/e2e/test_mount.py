@@ -18,14 +18,11 @@ import time
 import numpy as np
 import pytest
 
-from conftest import ROOT, needs_fuse
-
-sys.path.insert(0, str(ROOT / "tests" / "golden"))
-import reader  # noqa: E402
+from conftest import needs_fuse
+from golden_image import GOLDEN, blocks_of, expected_files, files_under, reader, xxh3_64
 
 pytestmark = [needs_fuse, pytest.mark.sanitized]
 
-GOLDEN = ROOT / "tests" / "golden" / "golden-v1.entrofs"
 FAILURE, USAGE, UNREADABLE, BAD, UNSUPPORTED, MOUNTPOINT, BUSY, STALE, FUSE, DIED = range(1, 11)
 
 
@@ -48,29 +45,6 @@ def tiny_image(run, tiny, tmp_path):
     image = tmp_path / "tiny.entrofs"
     run("mkentrofs", tiny, image, check=True)
     return image
-
-
-def streams_of(image, tensor):
-    return [n for n in (tensor[k] for k in ("stream", "row_scale", "column_scale", "outliers")) if n not in (None, reader.NONE)]
-
-
-def expected_files(image):
-    """{path: (bytes, the streams that they come from)} of everything on a mount but npy/ and tensors.json."""
-    files = {}
-    for path, extents in image.files.items():
-        streams = set()
-        for kind, _, reference, _, _ in extents:
-            streams.update([reference] if kind == 0 else streams_of(image, image.tensors[reference]))
-        files[path.decode()] = (image.file(path), streams)
-    for tensor in image.tensors:
-        for key, suffix in (("stream", ""), ("row_scale", ".row_scale"), ("column_scale", ".column_scale"), ("outliers", ".outliers")):
-            if tensor[key] not in (None, reader.NONE):
-                files[f"tensors/{tensor['name'].decode()}{suffix}"] = (image.stream(tensor[key]), {tensor[key]})
-    return files
-
-
-def files_under(root):
-    return sorted(str(p.relative_to(root)) for p in pathlib.Path(root).rglob("*") if p.is_file())
 
 
 def daemon_of(point):
@@ -309,14 +283,6 @@ def test_neighbouring_reads_decode_a_block_once(mount):
 # Damage
 
 
-def blocks_of(image):
-    """(stream, offset, stored bytes) of each block."""
-    for number, stream in enumerate(image.streams):
-        for plane in stream["planes"]:
-            for _, offset, stored, _, _ in plane["blocks"]:
-                yield number, offset, stored
-
-
 def read_outcome(path):
     try:
         return pathlib.Path(path).read_bytes()
@@ -441,9 +407,6 @@ def test_what_is_no_image_is_refused(run, tmp_path):
     refused(run, tmp_path, point, code=BAD, words=["not a regular file"])
     newer = bytearray(GOLDEN.read_bytes())
     newer[8] = 99
-    sys.path.insert(0, str(ROOT / "tests" / "golden"))
-    from xxh3 import xxh3_64
-
     newer[4088:4096] = xxh3_64(bytes(newer[:4088])).to_bytes(8, "little")
     text.write_bytes(newer)
     refused(run, text, point, code=UNSUPPORTED, words=["99"])

@@ -255,6 +255,49 @@ static void names_that_break_a_rule_are_refused_though_their_checksum_is_right(v
     free(bytes);
 }
 
+/* The image with a byte or more changed at `offset` and sealed again must be refused with these words. */
+static void check_refused(const struct bad_image *bad, uint64_t offset, const void *value, size_t size,
+                          const char *words)
+{
+    struct entro_message message;
+    uint8_t *bytes = malloc(bad->size);
+    assert_non_null(bytes);
+    memcpy(bytes, bad->bytes, bad->size);
+    memcpy(bytes + offset, value, size);
+    fixture_reseal(bytes, bad->size);
+    fixture_store(bad->folder.image, bytes, bad->size);
+    free(bytes);
+    assert_int_equal(bad_image_open(bad, &message), ENTRO_ERROR_FORMAT);
+    if (strstr(message.text, words) == NULL)
+        fail_msg("%s", message.text);
+}
+
+static void padding_that_is_not_zero_is_refused(void **state)
+{
+    const struct bad_image *bad = *state;
+    uint64_t end = bad->superblock.tables[ENTRO_TABLE_STRINGS].count;
+    assert_true(end % 8 != 0);
+    check_refused(bad, bad->superblock.index_offset + end, "\1", 1, "padding before table 1");
+}
+
+static void a_codebook_that_no_block_uses_is_refused(void **state)
+{
+    const struct bad_image *bad = *state;
+    uint64_t planes = bad->superblock.index_offset + bad->superblock.tables[ENTRO_TABLE_PLANES].offset;
+    uint64_t n_planes = bad->superblock.tables[ENTRO_TABLE_PLANES].count, plane = 0;
+    struct entro_disk_plane disk = {.codebook = 0};
+    const uint32_t first_codebook = 0;
+    for (; plane < n_planes; plane++) {
+        memcpy(&disk, bad->bytes + planes + plane * sizeof disk, sizeof disk);
+        if (disk.codebook == ENTRO_NONE)
+            break;
+    }
+    /* Not the first plane: codebook 0 is in use already. */
+    assert_true(plane > 0 && plane < n_planes);
+    check_refused(bad, planes + plane * sizeof disk + offsetof(struct entro_disk_plane, codebook),
+                  &first_codebook, sizeof first_codebook, "has a codebook, but no coded block");
+}
+
 /* Any byte of the index changed, with good checksums: refused, or an image whose blocks can be tried without
  * harm. */
 static void any_changed_byte_of_the_index_does_no_harm(void **state)
@@ -290,6 +333,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_record_that_breaks_a_rule_is_refused_though_its_checksum_is_right),
         TEST(names_that_break_a_rule_are_refused_though_their_checksum_is_right),
+        TEST(padding_that_is_not_zero_is_refused),
+        TEST(a_codebook_that_no_block_uses_is_refused),
         TEST(any_changed_byte_of_the_index_does_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

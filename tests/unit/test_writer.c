@@ -27,6 +27,13 @@ static const struct entro_layout layouts[] = {
     {4096, 2, 3, {1, 4000, 95}},
 };
 
+/* The long ones are coded, the others are of all kinds. */
+static struct pattern pattern_of(size_t i)
+{
+    static const unsigned kinds[] = {1, 2, 1, 0, 1, 3, 1, 0, 1, 1};
+    return PATTERN(i, i < 10 ? kinds[i] : (unsigned)(i + i / 10) % 4);
+}
+
 /* A stream of each layout, content, block size and awkward length; some longer than a batch of one thread,
  * which is 3 MiB. */
 static void add_all_streams(struct writer_setting *setting, struct entro_writer *writer,
@@ -37,7 +44,7 @@ static void add_all_streams(struct writer_setting *setting, struct entro_writer 
     for (size_t i = 0; i < 40; i++) {
         const struct entro_layout *layout = &layouts[i % 10];
         uint64_t length = i < 10 ? lengths[i] : lengths[i * 7 % 10] % 100000;
-        struct pattern pattern = PATTERN(i, (unsigned)(i + i / 10) % 4);
+        struct pattern pattern = pattern_of(i);
         const struct entro_producer producer = {&pattern, pattern_produce};
         assert_int_equal(entro_writer_set_block_log2(writer, 12 + (unsigned)(i % 6)), ENTRO_OK);
         uint64_t size = length / layout->record_bytes * layout->record_bytes;
@@ -52,7 +59,7 @@ static void check_all_streams(const struct entro_image *image, const struct entr
 {
     for (size_t i = 0; i < 40; i++) {
         const struct entro_stream *stream = entro_image_stream(image, summaries[i].stream);
-        struct pattern pattern = PATTERN(i, (unsigned)(i + i / 10) % 4);
+        struct pattern pattern = pattern_of(i);
         uint8_t *bytes = malloc(stream->size_bytes + 1);
         assert_non_null(bytes);
         if (fixture_read_stream(image, stream, bytes, message) != ENTRO_OK)
