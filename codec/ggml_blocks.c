@@ -109,7 +109,7 @@ static void dequantize_k(const uint8_t *block, const uint8_t *fifth, const uint8
         unpack_scale(block + 4, part, &scale, &minimum);
         float part_d = d * (float)scale;
         float part_minimum = dmin * (float)minimum;
-        const uint8_t *pair = codes + part / 2 * 32;
+        const uint8_t *pair = codes + (size_t)(part / 2) * 32;
         for (unsigned i = 0; i < 32; i++) {
             unsigned code = pair[i] >> part % 2 * 4 & 15U;
             if (fifth != NULL)
@@ -139,8 +139,8 @@ static void dequantize_q6_k(const uint8_t *block, float *target)
     const uint8_t *scales = block + 192;
     float d = load_f16(block + 208);
     for (unsigned run = 0; run < 8; run++) {
-        const uint8_t *low = block + run / 4 * 64 + run % 2 * 32;
-        const uint8_t *high = block + 128 + run / 4 * 32;
+        const uint8_t *low = block + (size_t)(run / 4) * 64 + (size_t)(run % 2) * 32;
+        const uint8_t *high = block + 128 + (size_t)(run / 4) * 32;
         unsigned low_shift = run % 4 / 2 * 4;
         unsigned high_shift = run % 4 * 2;
         for (unsigned i = 0; i < 32; i++) {

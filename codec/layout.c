@@ -1,5 +1,5 @@
-/* Splitting records into planes and joining them; see layout.h. Two- and four-byte records have loops that
- * compilers vectorize. */
+/* Splitting records into planes and joining them; see layout.h. Records that are one word, or two of four
+ * bytes, have loops of their own. */
 #include "codec/layout.h"
 
 #include <string.h>
@@ -135,11 +135,89 @@ static inline void join_4(const uint8_t *const planes[], size_t n, uint8_t *rest
     }
 }
 
+/* Swaps the bits of the mask with those `shift` above them in another word. */
+static inline void swap_bits(uint64_t *low, uint64_t *high, unsigned shift, uint64_t mask)
+{
+    uint64_t different = (*low >> shift ^ *high) & mask;
+    *high ^= different;
+    *low ^= different << shift;
+}
+
+/* Eight words as a matrix of bytes, transposed in place: four-byte squares, then two-byte ones, then bytes
+ * (Warren, "Hacker's Delight", 7-3). */
+static inline void transpose_8(uint64_t words[8])
+{
+    for (unsigned i = 0; i < 4; i++)
+        swap_bits(&words[i], &words[i + 4], 32, 0x00000000ffffffff);
+    for (unsigned i = 0; i < 8; i += 4) {
+        swap_bits(&words[i], &words[i + 2], 16, 0x0000ffff0000ffff);
+        swap_bits(&words[i + 1], &words[i + 3], 16, 0x0000ffff0000ffff);
+    }
+    for (unsigned i = 0; i < 8; i += 2)
+        swap_bits(&words[i], &words[i + 1], 8, 0x00ff00ff00ff00ff);
+}
+
+/* The lowest bits of the words that are rotated. */
+static uint64_t lowest_bits(unsigned rotate_bytes)
+{
+    return rotate_bytes == 8 ? 1 : rotate_bytes == 4 ? 0x0000000100000001 : 0;
+}
+
+static inline uint64_t rotate_left(uint64_t word, unsigned rotation, uint64_t lowest, unsigned width)
+{
+    return (word << rotation & ~lowest) | (word >> (width - 1) & lowest);
+}
+
+static inline uint64_t rotate_right(uint64_t word, unsigned rotation, uint64_t lowest, unsigned width)
+{
+    return (word & ~lowest) >> rotation | (word & lowest) << (width - 1);
+}
+
+/* Returns how many records are done: all but less than eight. */
+static size_t split_8(const uint8_t *records, size_t n, uint8_t *const planes[], unsigned rotate_bytes)
+{
+    uint64_t lowest = lowest_bits(rotate_bytes);
+    unsigned rotation = rotate_bytes != 0, width = rotate_bytes == 4 ? 32 : 64;
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        uint64_t words[8];
+        for (unsigned j = 0; j < 8; j++)
+            words[j] = rotate_left(entro_load_u64(records + 8 * (i + j)), rotation, lowest, width);
+        transpose_8(words);
+        for (unsigned j = 0; j < 8; j++)
+            entro_store_u64(planes[j] + i, words[j]);
+    }
+    return i;
+}
+
+static size_t join_8(const uint8_t *const planes[], size_t n, uint8_t *records, unsigned rotate_bytes)
+{
+    uint64_t lowest = lowest_bits(rotate_bytes);
+    unsigned rotation = rotate_bytes != 0, width = rotate_bytes == 4 ? 32 : 64;
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        uint64_t words[8];
+        for (unsigned j = 0; j < 8; j++)
+            words[j] = entro_load_u64(planes[j] + i);
+        transpose_8(words);
+        for (unsigned j = 0; j < 8; j++)
+            entro_store_u64(records + 8 * (i + j), rotate_right(words[j], rotation, lowest, width));
+    }
+    return i;
+}
+
 /* A record of single bytes that is one word (rotated) or none: the cases with a loop of their own. */
 static bool is_word(const struct entro_layout *layout, unsigned bytes)
 {
     return layout->record_bytes == bytes && layout->n_fields == bytes &&
            (layout->rotate_bytes == 0 || layout->rotate_bytes == bytes);
+}
+
+/* Eight single bytes, one or two words. */
+static bool is_pair(const struct entro_layout *layout)
+{
+    return is_word(layout, 8) ||
+           (layout->record_bytes == 8 && layout->n_fields == 8 && layout->rotate_bytes == 4);
 }
 
 static void split_record(const struct entro_layout *layout, const uint8_t *record, size_t index,
@@ -163,12 +241,13 @@ void entro_layout_split(const struct entro_layout *layout, const uint8_t *record
         split_2(records, n_records, planes[0], planes[1], layout->rotate_bytes != 0);
     } else if (is_word(layout, 4)) {
         split_4(records, n_records, planes, layout->rotate_bytes != 0);
-    } else if (layout->rotate_bytes == 0) {
+    } else if (layout->rotate_bytes == 0 && !is_pair(layout)) {
         for (size_t i = 0; i < n_records; i++)
             split_record(layout, records + i * record_bytes, i, planes);
     } else {
         uint8_t rotated[ENTRO_LAYOUT_MAX_BYTES];
-        for (size_t i = 0; i < n_records; i++) {
+        size_t done = is_pair(layout) ? split_8(records, n_records, planes, layout->rotate_bytes) : 0;
+        for (size_t i = done; i < n_records; i++) {
             memcpy(rotated, records + i * record_bytes, record_bytes);
             rotate_record(rotated, record_bytes, layout->rotate_bytes, true);
             split_record(layout, rotated, i, planes);
@@ -193,7 +272,8 @@ void entro_layout_join(const struct entro_layout *layout, const uint8_t *const p
         join_4(planes, n_records, records, layout->rotate_bytes != 0);
         return;
     }
-    for (size_t i = 0; i < n_records; i++) {
+    size_t done = is_pair(layout) ? join_8(planes, n_records, records, layout->rotate_bytes) : 0;
+    for (size_t i = done; i < n_records; i++) {
         uint8_t *record = records + i * record_bytes, *at = record;
         for (unsigned field = 0; field < layout->n_fields; field++) {
             size_t bytes = layout->field_bytes[field];

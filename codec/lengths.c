@@ -34,7 +34,7 @@ static unsigned merge_level(struct level *level, uint64_t weights[MAX_ITEMS], un
 {
     uint64_t packages[ENTRO_N_SYMBOLS];
     unsigned n_packages = n_before / 2;
-    for (unsigned i = 0; i < n_packages; i++)
+    for (size_t i = 0; i < n_packages; i++)
         packages[i] = weights[2 * i] + weights[2 * i + 1];
 
     unsigned next_leaf = 0, next_package = 0, n_items = 0;

@@ -52,7 +52,8 @@ static bool grow(struct entro_set *set)
     for (size_t i = 0; i < set->records.n; i++)
         larger.slots[find_slot(&larger, entro_record(&set->records, i))] = (uint32_t)i + 1;
     free(set->slots);
-    *set = larger;
+    set->slots = larger.slots;
+    set->n_slots = larger.n_slots;
     return true;
 }
 

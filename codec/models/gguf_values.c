@@ -48,7 +48,7 @@ static bool load_integer(enum entro_gguf_type type, const uint8_t *source, int64
         *value = *source;
         return true;
     case ENTRO_GGUF_I8:
-        *value = (int8_t)*source;
+        *value = *source - (*source < 128 ? 0 : 256);
         return true;
     case ENTRO_GGUF_U16:
         *value = entro_load_u16(source);

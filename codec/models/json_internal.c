@@ -71,7 +71,9 @@ enum entro_error entro_json_parse(json_t **root, const char *text, size_t size_b
 {
     struct cost cost = estimate(text, size_bytes);
     if (cost.memory_bytes > MAX_BYTES)
-        return entro_fail(message, ENTRO_ERROR_UNSUPPORTED, "%s: the JSON text has too many entries", path);
+        return entro_fail(message, ENTRO_ERROR_UNSUPPORTED,
+                          "%s: the JSON text is too large: parsing it would take more than %d MiB", path,
+                          (int)(MAX_BYTES >> 20));
     if (cost.depth > max_depth)
         return entro_fail(message, ENTRO_ERROR_FORMAT, "%s: the JSON text is nested more than %u deep", path,
                           max_depth);

@@ -12,7 +12,7 @@ import time
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("ENTRO_BUILD", ROOT / "build" / "release"))
+BUILD = pathlib.Path(os.environ.get("ENTRO_BUILD", ROOT / "build" / "release")).resolve()
 FOLDERS = {"mkentrofs": "mkentrofs", "entrofs": "fs", "entrofsck": "fs", "entrorun": "runner"}
 
 
