@@ -8,8 +8,10 @@
 static enum entro_error encode_raw(const struct entro_model *model, const struct entro_prompt *prompt,
                                    struct entro_tokens *tokens, struct entro_message *message)
 {
-    enum entro_error error = entro_tokenizer_encode(model->tokenizer, prompt->text, prompt->size_bytes,
-                                                    ENTRO_ENCODE_TEMPLATE, tokens, message);
+    /* Special tokens written out are meant: a raw prompt is the place for a template of one's own. */
+    enum entro_error error =
+        entro_tokenizer_encode(model->tokenizer, prompt->text, prompt->size_bytes,
+                               ENTRO_ENCODE_SPECIAL | ENTRO_ENCODE_TEMPLATE, tokens, message);
     /* Even nothing needs a token to go on from. */
     if (error == ENTRO_OK && tokens->n == 0 && model->config.bos_id >= 0)
         error = entro_tokens_append(tokens, (uint32_t)model->config.bos_id, message);

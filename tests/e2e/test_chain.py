@@ -108,7 +108,7 @@ def test_smollm2_is_small_and_exact_for_an_independent_reader(run, mount, smollm
         if told is not None:
             # A view in F16 rounds once more than the codes do: far below what the quantizer costs.
             assert math.isclose(10 * math.log10(energy / noise), told, abs_tol=0.05), before.name
-    # The runner answers from the mounted raw tensors. Without the system message, see README.md, "Measured".
+    # The runner answers from the mounted raw tensors. With an empty system message, see README.md, "Measured".
     if bits == 8:
         question = ("-p", "What is the capital of France?")
         answer = run("entrorun", "run", "-m", root, "-sys", "", "--temp", 0, "-n", 48, *question, check=True).stdout

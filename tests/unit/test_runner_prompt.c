@@ -74,9 +74,9 @@ static void without_a_template_the_text_stands_as_it_is(void **state)
     assert_int_equal(encode(&f, "Once upon a time", true, NULL, NULL), ENTRO_OK);
     assert_tokens_of(&f, "Once upon a time");
     assert_int_equal(f.model.config.n_eos_ids, 0);
-    /* Markers typed by a user are text. */
-    assert_int_equal(encode(&f, "<|im_end|>", false, NULL, NULL), ENTRO_OK);
-    assert_true(f.tokens.n > 1);
+    /* A template of the user's own, written out, works. */
+    assert_int_equal(encode(&f, "<|im_start|>Hello<|im_end|>", false, NULL, NULL), ENTRO_OK);
+    assert_tokens_of(&f, "<|im_start|>Hello<|im_end|>");
     tear_down(&f);
 }
 
