@@ -32,7 +32,7 @@ chat=(--no-chat)
 case $model in
 tiny)
     source=tests/data/tiny
-    [ -f tests/data/tiny/prompts.txt ] && mapfile -t prompts <tests/data/tiny/prompts.txt
+    [ -f tests/data/training/prompts.txt ] && mapfile -t prompts <tests/data/training/prompts.txt
     ;;
 smollm2)
     source=$(PYTHON=$python tests/smollm2.sh build/models)

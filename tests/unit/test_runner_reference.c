@@ -40,7 +40,7 @@ static int set_up(void **state)
         snprintf(source, sizeof source, TINY "%s", files[i]);
         fixture_copy(directory, files[i], source);
     }
-    reference = json_load_file(TINY "reference.json", 0, &error);
+    reference = json_load_file(ENTRO_TEST_DATA "/training/reference.json", 0, &error);
     assert_non_null(reference);
     return 0;
 }

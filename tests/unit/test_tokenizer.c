@@ -224,7 +224,7 @@ static void threads_share_a_tokenizer(void **state)
 {
     (void)state;
     struct entro_tokenizer *tokenizer = fixture_load("tiny/tokenizer.json");
-    struct entro_text text = fixture_read("tiny/stories.txt");
+    struct entro_text text = fixture_read("training/stories.txt");
     struct job jobs[4];
     pthread_t threads[4];
     for (size_t i = 0; i < 4; i++) {

@@ -122,7 +122,7 @@ static void check_equal(const struct entro_tokenizer *a, const struct entro_toke
         "<|im_start|>user\nHi<|im_end|>\n<s> x </s>y<unk>",
         "\u2581\u2581x \u2581",
     };
-    struct entro_text stories = fixture_read("tiny/stories.txt");
+    struct entro_text stories = fixture_read("training/stories.txt");
     for (size_t i = 0; i <= sizeof texts / sizeof texts[0]; i++) {
         bool is_last = i == sizeof texts / sizeof texts[0];
         const char *text = is_last ? stories.data : texts[i];
