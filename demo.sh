@@ -13,9 +13,14 @@ shift || true
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 show() {
-    printf '$'
-    printf ' %q' "$@"
-    printf '\n'
+    local word line='$'
+    for word in "$@"; do
+        case $word in
+        "" | *[!A-Za-z0-9_./=,+-]*) line+=" ${word@Q}" ;;
+        *) line+=" $word" ;;
+        esac
+    done
+    printf '%s\n' "$line"
     "$@"
 }
 
@@ -80,7 +85,7 @@ PYTHON
 )
 printf '$ ls %s | head -n 5\n' "$point/tensors"
 ls "$point/tensors" | sed -n 1,5p
-[ "$mounted" = yes ] && show getfattr -d "$point/tensors/$first"
+[ "$mounted" = yes ] && show getfattr --absolute-names -d "$point/tensors/$first"
 show od -A d -t u1 -N 32 "$point/tensors/$first"
 [ "$mounted" = yes ] && show du -sh "$point/tensors" && show du -sh --apparent-size "$point/tensors"
 if [ -f "$source/config.json" ]; then
@@ -95,7 +100,7 @@ PYTHON
 
 say "4. Generate text from the mounted files"
 for prompt in "${prompts[@]}"; do
-    show entrorun run -m "$point" "${chat[@]}" --temp 0 -n 80 -p "$prompt"
+    show entrorun run -m "$point" "${chat[@]}" --temp 0 -n 240 -p "$prompt"
     echo
 done
 
