@@ -21,7 +21,9 @@ struct entro_quoted entro_quote(const char *name, size_t name_bytes)
         unsigned char c = (unsigned char)name[i];
         quoted.text[i] = c < 0x20 || c == 0x7f || c == '"' ? '?' : (char)c;
     }
-    strcpy(quoted.text + n, n < name_bytes ? "..." : "");
+    static const char dots[] = "...";
+    size_t end = n < name_bytes ? 0 : sizeof dots - 1;
+    memcpy(quoted.text + n, dots + end, sizeof dots - end);
     return quoted;
 }
 
@@ -221,13 +223,13 @@ const char *entro_extent_fault(const struct entro_extent *extent, const struct e
 
 void entro_codebook_pack(const uint8_t lengths[256], uint8_t codebook[ENTRO_CODEBOOK_BYTES])
 {
-    for (unsigned i = 0; i < ENTRO_CODEBOOK_BYTES; i++)
+    for (size_t i = 0; i < ENTRO_CODEBOOK_BYTES; i++)
         codebook[i] = (uint8_t)(lengths[2 * i] | lengths[2 * i + 1] << 4);
 }
 
 void entro_codebook_unpack(const uint8_t codebook[ENTRO_CODEBOOK_BYTES], uint8_t lengths[256])
 {
-    for (unsigned i = 0; i < ENTRO_CODEBOOK_BYTES; i++) {
+    for (size_t i = 0; i < ENTRO_CODEBOOK_BYTES; i++) {
         lengths[2 * i] = codebook[i] & 15;
         lengths[2 * i + 1] = codebook[i] >> 4;
     }

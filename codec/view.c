@@ -26,7 +26,7 @@ struct entro_view {
     const uint8_t *row_scale; /* not owned, NULL where absent */
     const uint8_t *outliers;  /* not owned */
     size_t n_outliers;
-    float *column_scale; /* owned; NULL where the tensor has neither factor, all 1 where it has rows only */
+    float *column_scale; /* owned, NULL where absent */
     float value[N_CODE_BYTES];
     union {
         uint16_t half[N_CODE_BYTES];    /* u8 to a 16-bit type */
@@ -190,6 +190,9 @@ static enum entro_error take_factors(struct entro_view *view, const struct entro
     if (error != ENTRO_OK)
         return error;
 
+    view->row_scale = has_rows ? parts->row_scale : NULL;
+    if (!has_columns)
+        return ENTRO_OK;
     if (tensor->n_columns > SIZE_MAX / sizeof *view->column_scale)
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "tensor %s: out of memory", tensor->name);
     size_t n_columns = (size_t)tensor->n_columns;
@@ -197,9 +200,7 @@ static enum entro_error take_factors(struct entro_view *view, const struct entro
     if (view->column_scale == NULL)
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "tensor %s: out of memory", tensor->name);
     for (size_t j = 0; j < n_columns; j++)
-        view->column_scale[j] =
-            has_columns ? entro_f16_to_f32(entro_load_u16(parts->column_scale + 2 * j)) : 1.0F;
-    view->row_scale = has_rows ? parts->row_scale : NULL;
+        view->column_scale[j] = entro_f16_to_f32(entro_load_u16(parts->column_scale + 2 * j));
     return ENTRO_OK;
 }
 
@@ -314,9 +315,8 @@ static void convert_with_factors(const struct entro_view *view, uint64_t first, 
             n_run = (size_t)(view->n_columns - j);
         float row =
             view->row_scale != NULL ? entro_f16_to_f32(entro_load_u16(view->row_scale + 2 * i)) : 1.0F;
-        const float *column = view->column_scale + j;
         for (size_t k = 0; k < n_run; k++) {
-            float factor = row * column[k];
+            float factor = view->column_scale != NULL ? row * view->column_scale[j + k] : row;
             run[k] = view->value[code_at(view, codes, done + k)] * factor;
         }
         store_run(view->dtype, run, n_run, target + done * element_bytes);
@@ -384,7 +384,7 @@ void entro_view_convert(const struct entro_view *view, uint64_t first, size_t n_
     else if (view->dtype == ENTRO_DTYPE_Q4_1)
         convert_q4_1(view, n_elements, codes, target);
     else {
-        if (view->column_scale != NULL)
+        if (view->row_scale != NULL || view->column_scale != NULL)
             convert_with_factors(view, first, n_elements, codes, target);
         else
             convert_by_table(view, n_elements, codes, target);

@@ -2,15 +2,22 @@
  * Views: a quantized tensor seen as bytes of another dtype. The arithmetic is specified to the bit
  * (FORMAT.md, "Dequantized views"):
  *
- *   t(q)  = F32(scale * (q - zero_point))                 rounded once to F32 (exact for the scales that the
- * builder makes) f     = row[i] * column[j]                            both F16, absent ones are 1; the
- * product is exact in F32 w     = t(q) where the tensor has neither factor, else F32(t(q) * f) w     = the
- * exact value, for an element in the outlier list F32: w. F16, BF16: w rounded to nearest, ties to even. Q8_0
- * (32 elements a record, F16 d, 32 int8): only where the tensor has no factors and no outliers and scale is
- * F16-exact: d = scale, values q - zero_point, which must fit int8. Q4_1 (32 elements a record, F16 d, F16 m,
- * 16 bytes of nibbles): only u4 without factors and outliers, scale and scale * zero_point F16-exact: d =
- * scale, m = -scale * zero_point, nibbles are the codes, element k of the record in the low nibble of byte k
- * for k < 16, else in the high nibble of byte k - 16. (A zero point of 0 gives m = +0.)
+ * - t(q) = F32(scale * (q - zero_point)), rounded once (exact for the scales that the builder makes);
+ *
+ * - f = row[i] * column[j], both F16, absent ones are 1; the product is exact in F32;
+ *
+ * - w = t(q) where the tensor has neither factor, else F32(t(q) * f); the exact value for an element in the
+ *   outlier list;
+ *
+ * - F32: w. F16, BF16: w rounded to nearest, ties to even;
+ *
+ * - Q8_0 (32 elements a record, F16 d, 32 int8), only where the tensor has no factors and no outliers and
+ *   scale is F16-exact: d = scale, values q - zero_point, which must fit int8;
+ *
+ * - Q4_1 (32 elements a record, F16 d, F16 m, 16 bytes of nibbles), only u4 without factors and outliers,
+ *   scale and scale * zero_point F16-exact: d = scale, m = -scale * zero_point (+0 for a zero point of 0),
+ *   nibbles are the codes, element k of the record in the low nibble of byte k for k < 16, else in the high
+ *   nibble of byte k - 16.
  */
 #ifndef ENTRO_VIEW_H
 #define ENTRO_VIEW_H

@@ -12,7 +12,7 @@ static enum entro_error create(struct entro_writer *writer, const char *path, bo
                                struct entro_message *message)
 {
     unsigned n_threads = entro_pool_threads(writer->pool);
-    writer->scratch = calloc(n_threads, sizeof *writer->scratch);
+    writer->scratch = calloc(n_threads, sizeof(struct entro_pivot_scratch *));
     for (unsigned i = 0; writer->scratch != NULL && i < n_threads; i++) {
         writer->scratch[i] = entro_pivot_scratch_create();
         if (writer->scratch[i] == NULL)

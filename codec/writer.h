@@ -46,6 +46,9 @@ struct entro_stream_summary {
 
 struct entro_writer;
 
+/* How the temporary file's name starts. */
+#define ENTRO_TEMPORARY_PREFIX ".entrofs-"
+
 /*
  * Starts an image that will be at `path`; until entro_writer_finish it is a temporary file in the same
  * folder. The pool must outlive the writer and is used only inside its functions. ENTRO_ERROR_EXISTS where

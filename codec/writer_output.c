@@ -60,7 +60,7 @@ static enum entro_error open_temporary(struct entro_output *output, struct entro
         uint64_t random;
         if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
             return fail_errno(output, message);
-        snprintf(output->temporary, sizeof output->temporary, ".entrofs-%012" PRIx64,
+        snprintf(output->temporary, sizeof output->temporary, ENTRO_TEMPORARY_PREFIX "%012" PRIx64,
                  random & 0xffffffffffffU);
         output->fd = openat(output->folder, output->temporary,
                             O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);

@@ -57,7 +57,7 @@ bool entro_passes_prepare(struct entro_stream_job *job)
     job->encoded = malloc(buffer_bytes + 1);
     job->chunk_hashes = malloc((size_t)(job->n_chunks + 1) * sizeof *job->chunk_hashes);
     job->workers = calloc(n_threads, sizeof *job->workers);
-    job->encoded_blocks = malloc(batch_blocks * sizeof *job->encoded_blocks);
+    job->encoded_blocks = malloc((batch_blocks + 1) * sizeof *job->encoded_blocks);
     return job->staging != NULL && job->encoded != NULL && job->chunk_hashes != NULL &&
            job->workers != NULL && job->encoded_blocks != NULL;
 }

@@ -169,8 +169,8 @@ static enum entro_error produce_from_memory(void *context, uint64_t offset, size
                                             uint8_t *target, struct entro_message *message)
 {
     (void)message;
-    const uint8_t *bytes = context;
-    memcpy(target, bytes + offset, size_bytes);
+    const uint8_t *const *bytes = context;
+    memcpy(target, *bytes + offset, size_bytes);
     return ENTRO_OK;
 }
 
@@ -178,8 +178,8 @@ enum entro_error entro_writer_add_bytes(struct entro_writer *writer, const char 
                                         size_t size_bytes, struct entro_stream_summary *summary,
                                         struct entro_message *message)
 {
-    const struct entro_producer producer = {.context = (void *)(uintptr_t)bytes,
-                                            .produce = produce_from_memory};
+    const uint8_t *start = bytes;
+    const struct entro_producer producer = {.context = &start, .produce = produce_from_memory};
     return entro_writer_add_stream(writer, name, size_bytes, &entro_layout_bytes, &producer, summary,
                                    message);
 }

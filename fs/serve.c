@@ -34,6 +34,8 @@ struct control {
     int initialized;  /* eventfd: the session's INIT has been handled */
     int finished;     /* eventfd: the loop has ended */
     bool is_detached; /* the mount is out of the tree already; read after the thread has been joined */
+    bool has_device;  /* the device of the mount is known; of the control thread alone, as it is */
+    dev_t device;
     char notes[128];
 };
 
@@ -86,9 +88,13 @@ static void announce(struct control *control)
 {
     const struct entro_serve *serve = control->serve;
     struct stat root;
-    bool is_set = serve->readahead_kib > 0 && !entro_mountpoint_is_descriptor(serve->mountpoint) &&
-                  stat(serve->mountpoint, &root) == 0 && root.st_ino == ENTRO_INODE_ROOT &&
-                  entro_set_readahead(root.st_dev, serve->readahead_kib);
+    if (!entro_mountpoint_is_descriptor(serve->mountpoint) && stat(serve->mountpoint, &root) == 0 &&
+        root.st_ino == ENTRO_INODE_ROOT) {
+        control->has_device = true;
+        control->device = root.st_dev;
+    }
+    bool is_set = serve->readahead_kib > 0 && control->has_device &&
+                  entro_set_readahead(control->device, serve->readahead_kib);
     if (is_set)
         snprintf(control->notes, sizeof control->notes, "readahead_kib %u\n", serve->readahead_kib);
     else
@@ -104,16 +110,25 @@ static void announce(struct control *control)
         entro_log(LOG_INFO, "serving at %s, the kernel's own read-ahead", serve->mountpoint);
 }
 
+/* False where somebody has taken the mount away (umount -l) or put another one there since: what lies at the
+ * mount point now is not ours to unmount. */
+static bool is_in_place(const struct control *control)
+{
+    struct stat root;
+    return !control->has_device ||
+           (stat(control->serve->mountpoint, &root) == 0 && root.st_dev == control->device);
+}
+
 /* Out of the tree at once, so that nobody new comes; those who have files open get the grace time. Without
  * the right to do so ourselves the session ends at once and libfuse's helper unmounts. */
 static void end_session(struct control *control)
 {
     const char *mountpoint = control->serve->mountpoint;
-    if (!entro_mountpoint_is_descriptor(mountpoint) &&
-        umount2(mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {
-        control->is_detached = true;
+    control->is_detached = !is_in_place(control);
+    if (!control->is_detached && !entro_mountpoint_is_descriptor(mountpoint))
+        control->is_detached = umount2(mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) == 0;
+    if (control->is_detached)
         wait_for(control->finished, control->signals, ENTRO_GRACE_MS);
-    }
     fuse_session_exit(control->serve->session);
     while (!is_readable(control->finished, WAKE_INTERVAL_MS))
         pthread_kill(control->main_thread, SIGUSR1);
@@ -160,13 +175,18 @@ static bool run_loop(const struct entro_serve *serve)
     return result == 0;
 }
 
+void entro_serve_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
+}
+
 static bool prepare_signals(struct control *control)
 {
     sigset_t ending, waking;
-    sigemptyset(&ending);
-    sigaddset(&ending, SIGTERM);
-    sigaddset(&ending, SIGINT);
-    sigaddset(&ending, SIGHUP);
+    entro_serve_signals(&ending);
     sigemptyset(&waking);
     sigaddset(&waking, SIGUSR1);
     struct sigaction action = {.sa_handler = do_nothing}; /* no SA_RESTART: it is to interrupt */

@@ -49,7 +49,7 @@ const char entro_mkentrofs_help[] =
     "  --exclude PATTERN        leave out files and folders whose path or name matches; may be given again\n"
     "  --force                  replace IMAGE if it exists\n"
     "  --block-size SIZE        4K to 128K decoded bytes a block, a power of two (default 64K)\n"
-    "  Links are followed. Names that start with .git, and .cache, stay out.\n"
+    "  Links are followed. Names that start with .git or .entrofs-, and .cache, stay out.\n"
     "\n"
     "running\n"
     "  -t, --threads N          default: all processors; the image does not depend on it\n"

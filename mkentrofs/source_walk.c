@@ -11,12 +11,14 @@
 #include <sys/stat.h>
 
 #include "codec/image_rules.h"
+#include "codec/writer.h"
 #include "mkentrofs/source_internal.h"
 
 /* Links can make a small folder look like a huge one; these limits end the walk with a message instead of a
  * full memory. */
-#define MAX_PARTS 100000
-#define MAX_DEPTH 64
+#define MAX_PARTS   100000
+#define MAX_FOLDERS 100000
+#define MAX_DEPTH   64
 
 /* A folder on the way from the source to where the walk is. */
 struct ancestor {
@@ -29,6 +31,7 @@ struct ancestor {
 struct walk {
     struct entro_source_tree *tree;
     size_t capacity;
+    size_t n_folders;
     const struct entro_source_options *options;
     bool image_exists;
     dev_t image_device;
@@ -36,6 +39,13 @@ struct walk {
     const struct entro_monitor *monitor;
     struct entro_message *message;
 };
+
+/* Whether a path failed because there is nothing at its end: also a link in a circle, or a folder that is a
+ * file. */
+static bool leads_nowhere(int error_number)
+{
+    return error_number == ENOENT || error_number == ENOTDIR || error_number == ELOOP;
+}
 
 static enum entro_error no_memory(struct entro_message *message)
 {
@@ -199,9 +209,14 @@ static enum entro_error walk_entry(struct walk *walk, const char *path, const ch
                            path);
         return ENTRO_OK;
     }
+    if (strncmp(name, ENTRO_TEMPORARY_PREFIX, strlen(ENTRO_TEMPORARY_PREFIX)) == 0) {
+        entro_monitor_note(walk->monitor,
+                           "skipped %s: an image that is being written, or never was completed", path);
+        return ENTRO_OK;
+    }
     struct stat status;
     if (stat(source_path, &status) != 0) {
-        if (errno == ENOENT)
+        if (leads_nowhere(errno))
             return entro_fail(walk->message, ENTRO_ERROR_NOT_FOUND,
                               "%s: a link that leads nowhere, or a file that has just vanished (--exclude "
                               "'%s' leaves it out)",
@@ -240,6 +255,9 @@ static enum entro_error walk_folder(struct walk *walk, const char *path, const c
     size_t n_names = 0;
     if (entro_monitor_cancelled(walk->monitor))
         return entro_fail(walk->message, ENTRO_ERROR_CANCELLED, "interrupted");
+    if (++walk->n_folders > MAX_FOLDERS)
+        return entro_fail(walk->message, ENTRO_ERROR_UNSUPPORTED, "%s: more than %d folders",
+                          walk->options->path, MAX_FOLDERS);
     enum entro_error error = list_folder(source_path, &names, &n_names, walk->message);
     if (error)
         return error;
@@ -269,8 +287,8 @@ static enum entro_error walk_source(struct walk *walk)
     const char *path = walk->options->path;
     struct stat status;
     if (stat(path, &status) != 0)
-        return entro_fail(walk->message, errno == ENOENT ? ENTRO_ERROR_NOT_FOUND : ENTRO_ERROR_IO, "%s: %s",
-                          path, strerror(errno));
+        return entro_fail(walk->message, leads_nowhere(errno) ? ENTRO_ERROR_NOT_FOUND : ENTRO_ERROR_IO,
+                          "%s: %s", path, strerror(errno));
     if (S_ISDIR(status.st_mode)) {
         struct ancestor root = {.parent = NULL, .device = status.st_dev, .inode = status.st_ino, .depth = 0};
         return walk_folder(walk, "", path, &root);

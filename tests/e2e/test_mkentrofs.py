@@ -267,18 +267,19 @@ def test_what_is_left_out_is_said(run, extract, tmp_path):
     (source / ".git" / "config").write_text("x")
     (source / ".gitattributes").write_text("x")
     (source / ".cache").mkdir()
+    (source / ".entrofs-0123456789ab").write_text("of a build that was killed, or still works")
     (source / "self").symlink_to(".")
     os.mkfifo(source / "pipe")
     (source / "old.bin").write_text("x")
     image = source / "model.entrofs"
     for options in ((), ("--force",)):  # the second time the first image lies in the source
         done = run("mkentrofs", *options, "--exclude", "*.bin", source, image, check=True)
-        for name in (".git", ".gitattributes", ".cache", "self", "pipe", "old.bin"):
+        for name in (".git", ".gitattributes", ".cache", ".entrofs-0123456789ab", "self", "pipe", "old.bin"):
             assert f"skipped {name}" in done.stderr
     assert "skipped model.entrofs" in done.stderr
     out = extract(image)
     assert {p.name for p in out.iterdir()} >= {"config.json", "model.safetensors", "tensors.json"}
-    assert not {".git", ".cache", "self", "pipe", "old.bin", "model.entrofs"} & {p.name for p in out.iterdir()}
+    assert not {".git", ".cache", ".entrofs-0123456789ab", "self", "pipe", "old.bin", "model.entrofs"} & {p.name for p in out.iterdir()}
 
 
 def test_the_table_and_quiet(run, tmp_path):

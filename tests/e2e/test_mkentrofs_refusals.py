@@ -34,6 +34,10 @@ def test_a_wrong_usage_is_explained(refused, arguments, word):
 
 def test_a_source_that_is_not_there_is_refused(refused, tmp_path):
     refused(BAD_SOURCE, "nowhere", tmp_path / "nowhere", tmp_path / "image")
+    (tmp_path / "file").write_text("x")
+    refused(BAD_SOURCE, "file/model", tmp_path / "file" / "model", tmp_path / "image")
+    (tmp_path / "circle").symlink_to("circle")
+    refused(BAD_SOURCE, "circle", tmp_path / "circle", tmp_path / "image")
 
 
 def test_a_folder_without_weights_is_refused(refused, tmp_path):
@@ -92,6 +96,18 @@ def test_a_link_that_leads_nowhere_is_refused(refused, tmp_path):
     source = model(tmp_path / "source")
     (source / "gone").symlink_to("nothing")
     refused(BAD_SOURCE, "gone", source, tmp_path / "image")
+    (source / "gone").unlink()
+    (source / "circle").symlink_to("circle")
+    refused(BAD_SOURCE, "circle", source, tmp_path / "image")
+
+
+def test_links_that_make_a_few_folders_look_like_millions_are_refused(refused, tmp_path):
+    folder = model(tmp_path / "source")
+    for _ in range(24):
+        (folder / "a").mkdir()
+        (folder / "b").symlink_to("a")
+        folder = folder / "a"
+    refused(BAD_SOURCE, "folders", tmp_path / "source", tmp_path / "image", timeout=60)
 
 
 RAW = ("F32", [64, 128], weights().tobytes())

@@ -142,7 +142,7 @@ static void what_is_not_known_is_refused_with_the_names_of_what_is(void **state)
         assert_non_null(strstr(message.text, "supported are: chatml"));
         assert_non_null(strstr(message.text, "--no-chat"));
     }
-    assert_int_equal(entro_chat_by_name(&chat, "gemma", &message), ENTRO_ERROR_UNSUPPORTED);
+    assert_int_equal(entro_chat_by_name(&chat, "gemma", &message), ENTRO_ERROR_ARGUMENT);
     assert_non_null(strstr(message.text, "\"gemma\""));
 }
 

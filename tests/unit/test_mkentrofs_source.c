@@ -133,7 +133,7 @@ static void links_that_multiply_folders_end_with_a_message(void **state)
     mkdir("d40", 0777);
     write_file("d40/x", "x", 1);
     assert_int_equal(open_source(&tree, ".", NULL, &message), ENTRO_ERROR_UNSUPPORTED);
-    assert_non_null(strstr(message.text, "more than 100000 files"));
+    assert_non_null(strstr(message.text, "more than 100000 folders"));
 }
 
 static void excluded_files_and_folders_are_not_looked_at(void **state)

@@ -25,7 +25,7 @@ static void set_up(struct fixture *f, const char *chat_template)
 {
     char *json;
     size_t size_bytes;
-    *f = (struct fixture){.model = {.config = {.bos_id = 7}}};
+    *f = (struct fixture){.model = {.config = {.bos_id = 7, .n_vocabulary = 2048}}};
     assert_int_equal(entro_read_text_file(AT_FDCWD, NULL, ENTRO_TEST_DATA "/tiny/tokenizer.json", &json,
                                           &size_bytes, &f->message),
                      ENTRO_OK);
@@ -128,12 +128,24 @@ static void what_cannot_be_done_is_refused(void **state)
     struct fixture f;
     set_up(&f, NULL);
     assert_int_equal(encode(&f, "Hello", true, NULL, "Be kind."), ENTRO_ERROR_ARGUMENT);
-    assert_int_equal(encode(&f, "Hello", true, "jabberwocky", NULL), ENTRO_ERROR_UNSUPPORTED);
+    assert_int_equal(encode(&f, "Hello", true, "jabberwocky", NULL), ENTRO_ERROR_ARGUMENT);
     assert_non_null(strstr(f.message.text, "jabberwocky"));
     tear_down(&f);
     set_up(&f, "{{ something else }}");
     assert_int_equal(encode(&f, "Hello", true, NULL, NULL), ENTRO_ERROR_UNSUPPORTED);
     assert_non_null(strstr(f.message.text, "--no-chat"));
+    tear_down(&f);
+}
+
+static void tokens_that_the_embedding_lacks_are_refused(void **state)
+{
+    (void)state;
+    struct fixture f;
+    set_up(&f, CHATML);
+    f.model.config.n_vocabulary = 100;
+    assert_int_equal(encode(&f, "Once upon a time", false, NULL, NULL), ENTRO_ERROR_FORMAT);
+    assert_non_null(strstr(f.message.text, "100"));
+    assert_int_equal(encode(&f, "Once upon a time", true, NULL, NULL), ENTRO_ERROR_FORMAT);
     tear_down(&f);
 }
 
@@ -145,6 +157,7 @@ int main(void)
         cmocka_unit_test(the_models_template_makes_a_turn_whose_end_ends_the_text),
         cmocka_unit_test(a_template_may_be_chosen_by_name),
         cmocka_unit_test(what_cannot_be_done_is_refused),
+        cmocka_unit_test(tokens_that_the_embedding_lacks_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

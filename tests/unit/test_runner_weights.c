@@ -1,5 +1,6 @@
 /* Mapping of raw tensor files: what is found, and what each kind of damage gives. */
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -17,6 +18,7 @@
 #include "codec/bytes.h"
 #include "codec/half.h"
 #include "runner/bus_error.h"
+#include "runner/file.h"
 #include "runner/weights.h"
 #include "runner_fixture.h"
 
@@ -276,6 +278,134 @@ static void a_weight_that_cannot_be_read_ends_with_one_line(void **state)
     fixture_remove(directory);
 }
 
+struct fault {
+    const struct entro_weights *weights;
+    pthread_barrier_t *both;
+};
+
+static void *fault(void *argument)
+{
+    const struct fault *fault = argument;
+    float row[6];
+    pthread_barrier_wait(fault->both);
+    entro_matrix_row(&fault->weights->layers[0].down, 2, row);
+    return NULL;
+}
+
+static _Noreturn void fault_in_two_threads(const struct entro_weights *weights)
+{
+    pthread_barrier_t both;
+    pthread_t threads[2];
+    struct fault what = {.weights = weights, .both = &both};
+    pthread_barrier_init(&both, NULL, 2);
+    for (int i = 0; i < 2; i++)
+        pthread_create(&threads[i], NULL, fault, &what);
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    _exit(0);
+}
+
+static void threads_that_fault_at_once_write_one_line_together(void **state)
+{
+    (void)state;
+    static struct opened opened;
+    char *directory = create_model(), path[4096], lines[8192] = "";
+    int status;
+    assert_int_equal(open_model(directory, &opened), ENTRO_OK);
+    snprintf(path, sizeof path, "%s/tensors/model.layers.0.mlp.down_proj.weight", directory);
+    assert_int_equal(truncate(path, 0), 0);
+    /* Often enough that the two meet. */
+    for (int i = 0; i < 100; i++) {
+        int ends[2];
+        size_t size = 0;
+        assert_int_equal(pipe(ends), 0);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            dup2(ends[1], STDERR_FILENO);
+            entro_bus_error_explain(&opened.weights, "entrorun", 4);
+            fault_in_two_threads(&opened.weights);
+        }
+        close(ends[1]);
+        for (ssize_t n; (n = read(ends[0], lines + size, sizeof lines - 1 - size)) > 0;)
+            size += (size_t)n;
+        close(ends[0]);
+        lines[size] = '\0';
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 4);
+        assert_ptr_equal(strchr(lines, '\n'), lines + size - 1);
+    }
+    close_model(&opened);
+    fixture_remove(directory);
+}
+
+/* The model's tensors under the names of a GGUF, and one more unless `extra` is NULL. */
+static void write_gguf_manifest(const char *directory, const char *extra)
+{
+    static const char *const names[N_TENSORS] = {
+        "token_embd.weight",     "output_norm.weight",  "blk.0.attn_norm.weight",   "blk.0.attn_q.weight",
+        "blk.0.attn_k.weight",   "blk.0.attn_v.weight", "blk.0.attn_output.weight", "blk.0.ffn_norm.weight",
+        "blk.0.ffn_gate.weight", "blk.0.ffn_up.weight", "blk.0.ffn_down.weight"};
+    char text[8192] = "{\"format\": 1, \"source\": \"gguf\", \"tensors\": [";
+    for (size_t i = 0; i < N_TENSORS; i++) {
+        char shape[32];
+        bool vector = tensors[i].rows == 0;
+        if (vector)
+            snprintf(shape, sizeof shape, "[%u]", tensors[i].columns);
+        else
+            snprintf(shape, sizeof shape, "[%u, %u]", tensors[i].rows, tensors[i].columns);
+        snprintf(text + strlen(text), sizeof text - strlen(text),
+                 "%s{\"name\": \"%s\", \"file\": \"tensors/%s\", \"dtype\": \"F32\", \"shape\": %s, %s}",
+                 i == 0 ? "" : ", ", names[i], tensors[i].name, shape,
+                 vector ? "\"scheme\": \"lossless\""
+                        : "\"scheme\": \"asymmetric\", \"bits\": 8, \"scale\": 0.5, \"zero_point\": 1");
+    }
+    if (extra != NULL)
+        snprintf(text + strlen(text), sizeof text - strlen(text),
+                 ", {\"name\": \"%s\", \"file\": \"tensors/x\", \"dtype\": \"F32\", \"shape\": [4], "
+                 "\"scheme\": \"lossless\"}",
+                 extra);
+    strcat(text, "]}");
+    fixture_write(directory, "tensors.json", text, strlen(text));
+}
+
+static enum entro_error map_gguf(const char *directory, struct opened *out)
+{
+    char path[4096];
+    char *text;
+    size_t size_bytes;
+    snprintf(path, sizeof path, "%s/tensors.json", directory);
+    assert_int_equal(entro_read_text_file(AT_FDCWD, NULL, path, &text, &size_bytes, &out->message), ENTRO_OK);
+    assert_int_equal(
+        entro_config_from_json(&out->config, config_text, strlen(config_text), "config.json", &out->message),
+        ENTRO_OK);
+    out->config.gguf = true;
+    assert_int_equal(entro_manifest_parse(&out->manifest, text, size_bytes, "tensors.json", &out->message),
+                     ENTRO_OK);
+    free(text);
+    int fd = open(directory, O_RDONLY | O_DIRECTORY);
+    enum entro_error error =
+        entro_weights_map(&out->weights, &out->config, &out->manifest, fd, directory, &out->message);
+    close(fd);
+    return error;
+}
+
+static void a_tensor_of_a_gguf_that_the_forward_pass_lacks_is_refused_by_name(void **state)
+{
+    (void)state;
+    struct opened opened;
+    char *directory = create_model();
+    write_gguf_manifest(directory, NULL);
+    assert_int_equal(map_gguf(directory, &opened), ENTRO_OK);
+    close_model(&opened);
+    write_gguf_manifest(directory, "blk.0.attn_q.bias");
+    assert_int_equal(map_gguf(directory, &opened), ENTRO_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(opened.message.text, "\"blk.0.attn_q.bias\""));
+    entro_manifest_free(&opened.manifest);
+    fixture_remove(directory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -287,6 +417,8 @@ int main(void)
         cmocka_unit_test(bad_factors_and_outliers_are_refused),
         cmocka_unit_test(a_fifo_does_not_hang),
         cmocka_unit_test(a_weight_that_cannot_be_read_ends_with_one_line),
+        cmocka_unit_test(threads_that_fault_at_once_write_one_line_together),
+        cmocka_unit_test(a_tensor_of_a_gguf_that_the_forward_pass_lacks_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -339,8 +339,8 @@ static void deep_nesting_is_refused(void **state)
 static void a_header_that_would_take_too_much_memory_is_refused(void **state)
 {
     (void)state;
-    assert_repeated_refused(ENTRO_ERROR_UNSUPPORTED, "too many", "{\"a\":[", "0,", 2000000, "0]}");
-    assert_repeated_refused(ENTRO_ERROR_UNSUPPORTED, "too many", "{\"a\":[", "{},", 500000, "0]}");
+    assert_repeated_refused(ENTRO_ERROR_UNSUPPORTED, "too large", "{\"a\":[", "0,", 2000000, "0]}");
+    assert_repeated_refused(ENTRO_ERROR_UNSUPPORTED, "too large", "{\"a\":[", "{},", 500000, "0]}");
 }
 
 /* A temporary file with these bytes, open and already without a name. */

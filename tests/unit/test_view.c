@@ -167,6 +167,29 @@ static void factors_and_outliers_are_seen_by_every_float_view(void **state)
             }
 }
 
+/* A record of an image may claim more columns than any memory has, and need hardly a byte for it. */
+static void row_factors_alone_take_no_memory_for_columns(void **state)
+{
+    (void)state;
+    struct entro_message message;
+    struct entro_view *view;
+    struct factors factors;
+    make_factors(&factors);
+    struct entro_tensor tensor = make_tensor(8, 0.5F, 128);
+    tensor.row_scale = 1;
+    tensor.shape[1] = tensor.n_columns = (uint64_t)1 << 50;
+    tensor.n_elements = N_ROWS * tensor.n_columns;
+    struct entro_view_parts parts = {.row_scale = factors.rows};
+    uint8_t codes[4] = {0, 1, 128, 255}, target[16];
+    assert_int_equal(entro_view_create(&view, &tensor, ENTRO_DTYPE_F32, &parts, &message), ENTRO_OK);
+    entro_view_convert(view, tensor.n_columns - 2, 4, codes, target); /* two of a row and two of the next */
+    for (size_t i = 0; i < 4; i++) {
+        float row = entro_f16_to_f32(entro_load_u16(factors.rows + 2 * (i / 2)));
+        assert_true(entro_load_f32(target + 4 * i) == 0.5F * ((float)codes[i] - 128) * row);
+    }
+    entro_view_free(view);
+}
+
 static void an_odd_last_u4_element_is_converted_alone(void **state)
 {
     (void)state;
@@ -326,6 +349,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_view_without_factors_is_scale_times_code_minus_zero_point),
         cmocka_unit_test(factors_and_outliers_are_seen_by_every_float_view),
+        cmocka_unit_test(row_factors_alone_take_no_memory_for_columns),
         cmocka_unit_test(an_odd_last_u4_element_is_converted_alone),
         cmocka_unit_test(q8_0_records_hold_the_scale_and_the_shifted_codes),
         cmocka_unit_test(q4_1_records_give_back_the_exact_values),
