@@ -4,53 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-const char *entro_scheme_name(enum entro_scheme scheme)
-{
-    switch (scheme) {
-    case ENTRO_SCHEME_LOSSLESS:
-        return "lossless";
-    case ENTRO_SCHEME_UNSIGNED:
-        return "unsigned";
-    case ENTRO_SCHEME_ASYMMETRIC:
-        return "asymmetric";
-    case ENTRO_SCHEME_BALANCED:
-        return "balanced";
-    }
-    return "unknown";
-}
-
-const char *entro_source_name(enum entro_source source)
-{
-    switch (source) {
-    case ENTRO_SOURCE_SAFETENSORS:
-        return "safetensors";
-    case ENTRO_SOURCE_GGUF:
-        return "gguf";
-    case ENTRO_SOURCE_NPY:
-        return "npy";
-    }
-    return "unknown";
-}
-
-const char *entro_method_name(enum entro_method method)
-{
-    switch (method) {
-    case ENTRO_METHOD_CONSTANT:
-        return "constant";
-    case ENTRO_METHOD_RAW:
-        return "raw";
-    case ENTRO_METHOD_CODED:
-        return "coded";
-    }
-    return "unknown";
-}
-
-const char *entro_dtype_name(enum entro_dtype dtype)
-{
-    const struct entro_dtype_info *info = entro_dtype_info(dtype);
-    return info == NULL ? "unknown" : info->name;
-}
-
 void entro_tensor_streams(const struct entro_tensor *tensor, uint32_t streams[ENTRO_N_PARTS])
 {
     streams[0] = tensor->stream;
@@ -80,7 +33,7 @@ double entro_tensor_bits_per_weight(const struct entro_image *image, const struc
 void entro_hex(const uint8_t bytes[16], char text[ENTRO_HEX_BYTES])
 {
     static const char digits[] = "0123456789abcdef";
-    for (unsigned i = 0; i < 16; i++) {
+    for (size_t i = 0; i < 16; i++) {
         text[2 * i] = digits[bytes[i] >> 4];
         text[2 * i + 1] = digits[bytes[i] & 15];
     }

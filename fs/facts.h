@@ -9,17 +9,10 @@
 #include <stdint.h>
 
 #include "codec/image.h"
+#include "codec/names.h"
 
 #define ENTRO_HEX_BYTES   33                        /* of an XXH3-128 in hex, with its NUL */
 #define ENTRO_SHAPE_BYTES (21 * ENTRO_MAX_RANK + 1) /* of a shape in text, with its NUL */
-
-/* "lossless", "unsigned", ...; "safetensors", "gguf", "npy"; "constant", "raw", "coded". Never NULL. */
-const char *entro_scheme_name(enum entro_scheme scheme);
-const char *entro_source_name(enum entro_source source);
-const char *entro_method_name(enum entro_method method);
-
-/* "BF16", "Q4_K", ...; never NULL. */
-const char *entro_dtype_name(enum entro_dtype dtype);
 
 /* Streams of a tensor: codes, row factors, column factors, outliers; ENTRO_NONE where there is none. */
 #define ENTRO_N_PARTS 4

@@ -8,10 +8,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "codec/names.h"
 #include "mkentrofs/progress.h"
 
 struct totals {
     uint64_t n_quantized, n_lossless;
+    uint64_t n_grown; /* quantized ones that cost more than their source, which was quantized before */
     uint64_t parameters, quantized_parameters;
     /* Of the distinct streams of quantized tensors: */
     uint64_t weights, stored_bytes, coded_bytes;
@@ -43,6 +45,7 @@ static struct totals add_up(const struct entro_build_result *result)
         totals.energy += encoded->energy;
         if (summary->shared)
             continue;
+        totals.n_grown += summary->stored_bytes > result->tensors[i].source->size_bytes;
         totals.weights += n_elements;
         totals.stored_bytes += summary->stored_bytes;
         totals.coded_bytes += summary->coded_bytes;
@@ -81,9 +84,12 @@ void entro_report_table(FILE *stream, const struct entro_report *report)
     struct totals totals = add_up(report->result);
     uint64_t image_bytes = report->result->image_bytes;
     char number[32], other[32], size[32];
-    fprintf(stream, "tensors           %s quantized to %u bits, %s kept\n",
-            grouped(number, totals.n_quantized), report->options->plan.bits,
-            grouped(other, totals.n_lossless));
+    if (totals.n_quantized)
+        fprintf(stream, "tensors           %s quantized to %u bits, %s kept\n",
+                grouped(number, totals.n_quantized), report->options->plan.bits,
+                grouped(other, totals.n_lossless));
+    else
+        fprintf(stream, "tensors           %s, all kept\n", grouped(other, totals.n_lossless));
     fprintf(stream, "parameters        %s, %s of them quantized\n", grouped(number, totals.parameters),
             grouped(other, totals.quantized_parameters));
     if (totals.n_quantized) {
@@ -95,6 +101,11 @@ void entro_report_table(FILE *stream, const struct entro_report *report)
         else
             fprintf(stream, "SNR               %.2f dB\n", snr_db(&totals));
     }
+    if (totals.n_grown)
+        fprintf(stream,
+                "larger            %s of them than in the source, which is quantized already: try --scheme "
+                "lossless\n",
+                grouped(number, totals.n_grown));
     if (totals.lossless_source_bytes)
         fprintf(stream, "kept tensors      %s bytes in %s\n", grouped(number, totals.lossless_source_bytes),
                 grouped(other, totals.lossless_stored_bytes));
@@ -107,27 +118,6 @@ void entro_report_table(FILE *stream, const struct entro_report *report)
             grouped(number, image_bytes), per(8 * (double)image_bytes, totals.parameters));
     fprintf(stream, "ratio             %.3f\n", per((double)report->tree->size_bytes, image_bytes));
     fprintf(stream, "seconds           %.2f\n", report->seconds);
-}
-
-static const char *scheme_name(enum entro_scheme scheme)
-{
-    switch (scheme) {
-    case ENTRO_SCHEME_LOSSLESS:
-        return "lossless";
-    case ENTRO_SCHEME_UNSIGNED:
-        return "unsigned";
-    case ENTRO_SCHEME_ASYMMETRIC:
-        return "asymmetric";
-    case ENTRO_SCHEME_BALANCED:
-        return "balanced";
-    }
-    return "unknown";
-}
-
-static const char *dtype_name(enum entro_dtype dtype)
-{
-    const struct entro_dtype_info *info = entro_dtype_info(dtype);
-    return info ? info->name : "unknown";
 }
 
 /* JSON has no infinity: an exact tensor's ratio is null. */
@@ -162,17 +152,18 @@ static json_t *tensor_json(const struct entro_tensor_result *result)
             json_decref(shape);
             return NULL;
         }
-    return json_pack(
-        "{ss so ss so ss si sf si sI sI sI sI sf sf so ss sb ss* so}", "name", tensor->name, "file",
-        path_or_null(result->part->path), "dtype", dtype_name(tensor->dtype), "shape", shape, "scheme",
-        scheme_name(tensor->scheme), "bits", (int)tensor->bits, "scale", (double)tensor->scale, "zero_point",
-        (int)tensor->zero_point, "n_elements", (json_int_t)tensor->n_elements, "source_bytes",
-        (json_int_t)result->source->size_bytes, "stored_bytes", (json_int_t)encoded->summary.stored_bytes,
-        "coded_bytes", (json_int_t)encoded->summary.coded_bytes, "bits_per_weight",
-        per(8 * (double)encoded->summary.stored_bytes, tensor->n_elements), "entropy_bits",
-        tensor->entropy_bits, "snr_db", number_or_null(tensor->snr_db), "view", dtype_name(result->view),
-        "shared", (int)encoded->summary.shared, "kept_reason", is_lossless ? encoded->kept_reason : NULL,
-        "xxh3_128", hex(encoded->summary.xxh3_128, sizeof encoded->summary.xxh3_128));
+    return json_pack("{ss so ss so ss si sf si sI sI sI sI sf sf so ss sb ss* so}", "name", tensor->name,
+                     "file", path_or_null(result->part->path), "dtype", entro_dtype_name(tensor->dtype),
+                     "shape", shape, "scheme", entro_scheme_name(tensor->scheme), "bits", (int)tensor->bits,
+                     "scale", (double)tensor->scale, "zero_point", (int)tensor->zero_point, "n_elements",
+                     (json_int_t)tensor->n_elements, "source_bytes", (json_int_t)result->source->size_bytes,
+                     "stored_bytes", (json_int_t)encoded->summary.stored_bytes, "coded_bytes",
+                     (json_int_t)encoded->summary.coded_bytes, "bits_per_weight",
+                     per(8 * (double)encoded->summary.stored_bytes, tensor->n_elements), "entropy_bits",
+                     tensor->entropy_bits, "snr_db", number_or_null(tensor->snr_db), "view",
+                     entro_dtype_name(result->view), "shared", (int)encoded->summary.shared, "kept_reason",
+                     is_lossless ? encoded->kept_reason : NULL, "xxh3_128",
+                     hex(encoded->summary.xxh3_128, sizeof encoded->summary.xxh3_128));
 }
 
 static json_t *report_json(const struct entro_report *report, json_t *tensors)

@@ -26,6 +26,32 @@ void entro_part_free_tensors(struct entro_part *part)
     part->n_tensors = 0;
 }
 
+enum entro_error entro_part_take_tensors(struct entro_part *part, struct entro_model_tensor *tensors,
+                                         size_t n_tensors, struct entro_message *message)
+{
+    part->tensors = calloc(n_tensors ? n_tensors : 1, sizeof *part->tensors);
+    if (!part->tensors)
+        return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory");
+    for (size_t i = 0; i < n_tensors; i++) {
+        struct entro_source_tensor *tensor = &part->tensors[i];
+        *tensor = (struct entro_source_tensor){.name = tensors[i].name,
+                                               .dtype = tensors[i].dtype,
+                                               .rank = tensors[i].rank,
+                                               .offset = tensors[i].offset,
+                                               .size_bytes = tensors[i].size_bytes};
+        memcpy(tensor->shape, tensors[i].shape, sizeof tensor->shape);
+        tensors[i].name = NULL;
+        part->n_tensors++;
+        if (!entro_shape_elements(tensor->shape, tensor->rank, &tensor->n_elements)) {
+            entro_fail(message, ENTRO_ERROR_FORMAT, "%s: tensor %s: its shape overflows", part->source_path,
+                       tensor->name);
+            entro_part_free_tensors(part);
+            return ENTRO_ERROR_FORMAT;
+        }
+    }
+    return ENTRO_OK;
+}
+
 void entro_source_free(struct entro_source_tree *tree)
 {
     for (size_t i = 0; i < tree->n_parts; i++) {

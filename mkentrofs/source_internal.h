@@ -4,6 +4,7 @@
 #ifndef ENTRO_SOURCE_INTERNAL_H
 #define ENTRO_SOURCE_INTERNAL_H
 
+#include "codec/models/tensor.h"
 #include "mkentrofs/source.h"
 
 /* Fill part->tensors from the file's header. On failure part has none. */
@@ -13,6 +14,10 @@ enum entro_error entro_part_read_gguf(struct entro_part *part, const struct entr
                                       struct entro_message *message);
 enum entro_error entro_part_read_npy(struct entro_part *part, const struct entro_monitor *monitor,
                                      struct entro_message *message);
+
+/* Gives a part the tensors of a header, whose names it takes over; on failure it has none. */
+enum entro_error entro_part_take_tensors(struct entro_part *part, struct entro_model_tensor *tensors,
+                                         size_t n_tensors, struct entro_message *message);
 void entro_part_free_tensors(struct entro_part *part);
 
 /* Checks every index of shards (*.safetensors.index.json) of the tree: each tensor it lists is in the file

@@ -22,35 +22,10 @@ enum entro_error entro_part_read_safetensors(struct entro_part *part, const stru
         return error;
     struct entro_safetensors header;
     error = entro_safetensors_open(&header, input.fd, input.identity.size_bytes, part->source_path, message);
-    if (error)
-        goto close_input;
-    part->tensors = calloc(header.n_tensors ? header.n_tensors : 1, sizeof *part->tensors);
-    if (!part->tensors) {
-        error = entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory");
-        goto free_header;
+    if (!error) {
+        error = entro_part_take_tensors(part, header.tensors, header.n_tensors, message);
+        entro_safetensors_free(&header);
     }
-    for (size_t i = 0; i < header.n_tensors; i++) {
-        struct entro_safetensors_tensor *from = &header.tensors[i];
-        struct entro_source_tensor *to = &part->tensors[i];
-        to->name = from->name;
-        from->name = NULL;
-        to->dtype = from->dtype;
-        to->rank = from->rank;
-        memcpy(to->shape, from->shape, sizeof to->shape);
-        to->offset = from->offset;
-        to->size_bytes = from->size_bytes;
-        part->n_tensors++;
-        if (!entro_shape_elements(to->shape, to->rank, &to->n_elements)) {
-            error = entro_fail(message, ENTRO_ERROR_FORMAT, "%s: tensor %s: its shape overflows",
-                               part->source_path, to->name);
-            entro_part_free_tensors(part);
-            goto free_header;
-        }
-    }
-
-free_header:
-    entro_safetensors_free(&header);
-close_input:
     entro_input_close(&input);
     return error;
 }

@@ -111,7 +111,7 @@ static enum entro_error copy_name(const struct entro_gguf_reader *reader, struct
 }
 
 /* One tensor's description; its offset still counts from the start of the data. */
-static enum entro_error take_tensor(struct entro_gguf_reader *reader, struct entro_gguf_tensor *tensor)
+static enum entro_error take_tensor(struct entro_gguf_reader *reader, struct entro_model_tensor *tensor)
 {
     struct entro_gguf_string name;
     uint32_t rank, type;
@@ -267,7 +267,7 @@ static enum entro_error place_tensors(struct entro_gguf_reader *reader, struct e
     uint64_t end = gguf->data_offset;
     uint64_t tail = 0;
     for (size_t i = 0; i < gguf->n_tensors; i++) {
-        struct entro_gguf_tensor *tensor = &gguf->tensors[i];
+        struct entro_model_tensor *tensor = &gguf->tensors[i];
         if (tensor->offset != end + tail - gguf->data_offset)
             return entro_fail(reader->message, ENTRO_ERROR_FORMAT,
                               "%s: tensor \"%s\" does not start right after the one before it", reader->path,

@@ -11,6 +11,7 @@
 
 #include "codec/dtype.h"
 #include "codec/error.h"
+#include "codec/models/tensor.h"
 
 enum entro_gguf_type {
     ENTRO_GGUF_U8 = 0,
@@ -46,15 +47,6 @@ struct entro_gguf_pair {
     size_t value_size_bytes;
 };
 
-struct entro_gguf_tensor {
-    char *name; /* NUL-terminated, owned */
-    enum entro_dtype dtype;
-    unsigned rank;
-    uint64_t shape[ENTRO_MAX_RANK]; /* row-major, outermost first: the reverse of GGUF's order */
-    uint64_t offset;                /* of the data, from the start of the file */
-    uint64_t size_bytes;
-};
-
 struct entro_gguf {
     uint32_t version;
     uint32_t alignment;
@@ -66,7 +58,7 @@ struct entro_gguf {
     size_t n_pairs;
     struct entro_gguf_pair *pairs;
     size_t n_tensors;
-    struct entro_gguf_tensor *tensors; /* in the file's order, which is that of their offsets */
+    struct entro_model_tensor *tensors; /* in the file's order, which is that of their offsets */
 };
 
 /* Largest header (metadata, tensor descriptions and padding) that is read, and how much of what it may hold.

@@ -9,7 +9,7 @@
 /* Where the source ends after its last tensor, and how the rewritten file shall. */
 static uint64_t tail_bytes(const struct entro_gguf *gguf, uint64_t new_padding)
 {
-    const struct entro_gguf_tensor *last = &gguf->tensors[gguf->n_tensors - 1];
+    const struct entro_model_tensor *last = &gguf->tensors[gguf->n_tensors - 1];
     uint64_t end = last->offset + last->size_bytes;
     uint64_t tail = gguf->file_size_bytes - end;
     if (tail == entro_gguf_padding(end - gguf->data_offset, gguf->alignment) || tail > new_padding)
@@ -25,7 +25,7 @@ static enum entro_error place_tensors(const struct entro_gguf *gguf, const enum 
     uint64_t end = gguf->data_offset;
     uint64_t padding = 0;
     for (size_t i = 0; i < gguf->n_tensors; i++) {
-        const struct entro_gguf_tensor *tensor = &gguf->tensors[i];
+        const struct entro_model_tensor *tensor = &gguf->tensors[i];
         const struct entro_dtype_info *info = entro_dtype_info(dtypes[i]);
         uint64_t size_bytes;
         if (info == NULL || info->gguf_type < 0)

@@ -45,8 +45,8 @@ static enum entro_error check_metadata(const json_t *metadata, const char *path,
     return ENTRO_OK;
 }
 
-static enum entro_error read_dtype(struct entro_safetensors_tensor *tensor, const char *name,
-                                   const json_t *value, const char *path, struct entro_message *message)
+static enum entro_error read_dtype(struct entro_model_tensor *tensor, const char *name, const json_t *value,
+                                   const char *path, struct entro_message *message)
 {
     if (!json_is_string(value))
         return fail(message, path, name, "no dtype");
@@ -58,8 +58,8 @@ static enum entro_error read_dtype(struct entro_safetensors_tensor *tensor, cons
     return ENTRO_OK;
 }
 
-static enum entro_error read_shape(struct entro_safetensors_tensor *tensor, const char *name,
-                                   const json_t *value, const char *path, struct entro_message *message)
+static enum entro_error read_shape(struct entro_model_tensor *tensor, const char *name, const json_t *value,
+                                   const char *path, struct entro_message *message)
 {
     if (!json_is_array(value))
         return fail(message, path, name, "no shape");
@@ -76,8 +76,8 @@ static enum entro_error read_shape(struct entro_safetensors_tensor *tensor, cons
 }
 
 /* Offsets within the data, which must hold exactly what dtype and shape ask for. */
-static enum entro_error read_offsets(struct entro_safetensors_tensor *tensor, const char *name,
-                                     const json_t *value, uint64_t data_size_bytes, const char *path,
+static enum entro_error read_offsets(struct entro_model_tensor *tensor, const char *name, const json_t *value,
+                                     uint64_t data_size_bytes, const char *path,
                                      struct entro_message *message)
 {
     uint64_t begin, end, size_bytes;
@@ -95,9 +95,8 @@ static enum entro_error read_offsets(struct entro_safetensors_tensor *tensor, co
     return ENTRO_OK;
 }
 
-static enum entro_error read_tensor(struct entro_safetensors_tensor *tensor, const char *name,
-                                    const json_t *entry, uint64_t data_size_bytes, const char *path,
-                                    struct entro_message *message)
+static enum entro_error read_tensor(struct entro_model_tensor *tensor, const char *name, const json_t *entry,
+                                    uint64_t data_size_bytes, const char *path, struct entro_message *message)
 {
     if (!json_is_object(entry))
         return fail(message, path, name, "the entry is no object");
@@ -118,8 +117,8 @@ static enum entro_error read_tensor(struct entro_safetensors_tensor *tensor, con
 /* By offset; an empty tensor before the one that starts where it lies, and empty ones by name. */
 static int compare_tensors(const void *left, const void *right)
 {
-    const struct entro_safetensors_tensor *a = left;
-    const struct entro_safetensors_tensor *b = right;
+    const struct entro_model_tensor *a = left;
+    const struct entro_model_tensor *b = right;
     if (a->offset != b->offset)
         return a->offset < b->offset ? -1 : 1;
     if (a->size_bytes != b->size_bytes)
@@ -136,7 +135,7 @@ static enum entro_error place_tensors(struct entro_safetensors *out, uint64_t da
         qsort(out->tensors, out->n_tensors, sizeof *out->tensors, compare_tensors);
     uint64_t end = 0;
     for (size_t i = 0; i < out->n_tensors; i++) {
-        struct entro_safetensors_tensor *tensor = &out->tensors[i];
+        struct entro_model_tensor *tensor = &out->tensors[i];
         if (tensor->offset < end)
             return fail(message, path, tensor->name, "overlaps the tensor before it");
         if (tensor->offset > end)

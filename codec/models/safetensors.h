@@ -10,21 +10,12 @@
 
 #include "codec/dtype.h"
 #include "codec/error.h"
-
-struct entro_safetensors_tensor {
-    char *name; /* NUL-terminated UTF-8 without embedded NUL */
-    enum entro_dtype dtype;
-    unsigned rank;
-    uint64_t shape[ENTRO_MAX_RANK]; /* row-major, outermost first */
-    uint64_t offset;                /* of the data, from the start of the file */
-    uint64_t size_bytes;
-};
+#include "codec/models/tensor.h"
 
 struct entro_safetensors {
     uint64_t data_offset; /* 8 + the header's length: everything before it is the header */
     size_t n_tensors;
-    struct entro_safetensors_tensor
-        *tensors; /* in the order of their offsets; they tile the rest of the file */
+    struct entro_model_tensor *tensors; /* in the order of their offsets; they tile the rest of the file */
 };
 
 /* Largest header that a file may have, as in the reference implementation. */

@@ -54,7 +54,7 @@ static void check(const struct entro_gguf *gguf)
     require(dtypes != NULL && offsets != NULL);
     uint64_t end = gguf->data_offset;
     for (size_t i = 0; i < gguf->n_tensors; i++) {
-        const struct entro_gguf_tensor *tensor = &gguf->tensors[i];
+        const struct entro_model_tensor *tensor = &gguf->tensors[i];
         require(tensor->offset >= end && (tensor->offset - gguf->data_offset) % gguf->alignment == 0);
         end = tensor->offset + tensor->size_bytes;
         require(end <= gguf->file_size_bytes);

@@ -22,7 +22,7 @@ static void check(const struct entro_safetensors *file, uint64_t file_size_bytes
 {
     uint64_t end = file->data_offset;
     for (size_t i = 0; i < file->n_tensors; i++) {
-        const struct entro_safetensors_tensor *tensor = &file->tensors[i];
+        const struct entro_model_tensor *tensor = &file->tensors[i];
         uint64_t size_bytes;
         require(tensor->rank <= ENTRO_MAX_RANK && tensor->offset == end);
         require(entro_dtype_size_bytes(tensor->dtype, tensor->shape, tensor->rank, &size_bytes));

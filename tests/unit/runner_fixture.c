@@ -67,7 +67,7 @@ void fixture_copy(const char *directory, const char *name, const char *source)
     free(bytes);
 }
 
-static json_t *describe(const struct entro_safetensors_tensor *tensor)
+static json_t *describe(const struct entro_model_tensor *tensor)
 {
     char file[512];
     json_t *shape = json_array();
@@ -89,7 +89,7 @@ void fixture_write_tensors(const char *directory, const char *source)
                      ENTRO_OK);
     json_t *tensors = json_array();
     for (size_t i = 0; i < header.n_tensors; i++) {
-        const struct entro_safetensors_tensor *tensor = &header.tensors[i];
+        const struct entro_model_tensor *tensor = &header.tensors[i];
         json_t *entry = describe(tensor);
         fixture_write(directory, json_string_value(json_object_get(entry, "file")), bytes + tensor->offset,
                       (size_t)tensor->size_bytes);

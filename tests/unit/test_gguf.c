@@ -25,7 +25,7 @@ static void tensors_and_their_places_are_read(void **state)
     assert_true(padding > 0 && padding < 32);
     assert_memory_equal(gguf.header, file.bytes, gguf.data_offset);
     assert_int_equal(gguf.n_tensors, 3);
-    const struct entro_gguf_tensor *tensor = gguf.tensors;
+    const struct entro_model_tensor *tensor = gguf.tensors;
     assert_string_equal(tensor[0].name, "token_embd.weight");
     assert_int_equal(tensor[0].dtype, ENTRO_DTYPE_Q8_0);
     assert_int_equal(tensor[0].rank, 2);
