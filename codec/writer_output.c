@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "codec/rename_new.h"
 #include "codec/writer_internal.h"
 
 static enum entro_error fail_errno(const struct entro_output *output, struct entro_message *message)
@@ -115,35 +116,12 @@ enum entro_error entro_output_append(struct entro_output *output, const void *by
     return error;
 }
 
-/* Gives the file its name, replacing nothing. */
-static int rename_new(const struct entro_output *output)
-{
-    if (renameat2(output->folder, output->temporary, output->folder, output->base, RENAME_NOREPLACE) == 0)
-        return 0;
-    if (errno != EINVAL && errno != ENOSYS)
-        return -1;
-    /* The file system does not know the flag: a hard link never replaces either. */
-    if (linkat(output->folder, output->temporary, output->folder, output->base, 0) == 0) {
-        unlinkat(output->folder, output->temporary, 0);
-        return 0;
-    }
-    if (errno != EPERM && errno != ENOSYS && errno != EOPNOTSUPP)
-        return -1;
-    /* Nor hard links. What is left is to look first, and to hope that nobody else has the same idea now. */
-    struct stat status;
-    if (fstatat(output->folder, output->base, &status, AT_SYMLINK_NOFOLLOW) == 0) {
-        errno = EEXIST;
-        return -1;
-    }
-    return renameat(output->folder, output->temporary, output->folder, output->base);
-}
-
 enum entro_error entro_output_commit(struct entro_output *output, struct entro_message *message)
 {
     if (fsync(output->fd) != 0)
         return fail_errno(output, message);
     int result = output->replace ? renameat(output->folder, output->temporary, output->folder, output->base)
-                                 : rename_new(output);
+                                 : entro_rename_new(output->folder, output->temporary, output->base);
     if (result != 0)
         return fail_errno(output, message);
     output->has_temporary = false;

@@ -68,10 +68,15 @@ void entro_daemon_detach(int ready)
     openlog("entrofs", LOG_PID, LOG_DAEMON);
     atomic_store(&is_detached, true);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null < 0) { /* no descriptor is left: standard input's is free to be used */
+        close(STDIN_FILENO);
+        null = open("/dev/null", O_RDWR);
+    }
     if (null >= 0) {
         for (int file = 0; file <= 2; file++)
             dup2(null, file);
-        close(null);
+        if (null > 2)
+            close(null);
     }
     ssize_t n;
     do {

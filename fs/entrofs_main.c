@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,6 +179,9 @@ static int serve_image(const struct entro_mount_options *options, struct served_
     /* Lives as long as the process: the parent must leave it to the child, and libfuse frees the mount
      * point's name only together with an unmount, which may have been done already (see serve.c). */
     static struct fuse_session *session;
+    sigset_t ending, before;
+    entro_serve_signals(&ending);
+    sigprocmask(SIG_BLOCK, &ending, &before);
     int code = mount_session(&session, options, image, mountpoint, &mount);
     if (code != ENTRO_EXIT_OK)
         return code;
@@ -189,8 +193,10 @@ static int serve_image(const struct entro_mount_options *options, struct served_
             fuse_session_unmount(session);
             return ENTRO_EXIT_FAILURE;
         }
-        if (child > 0)
+        if (child > 0) {
+            sigprocmask(SIG_SETMASK, &before, NULL);
             return wait_for_daemon(session, child, ready);
+        }
     }
     if (chdir("/") != 0)
         entro_log(LOG_WARNING, "cannot change to /: %s", strerror(errno));

@@ -1,6 +1,7 @@
 /* entrofsck: verifies, describes and extracts an image, without FUSE. Exit codes are those of fsck(8). See
  * entrofsck(1). */
 #include <getopt.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -214,6 +215,13 @@ static int usage(const char *text, const char *what)
     return ENTRO_FSCK_USAGE;
 }
 
+/* What getopt_long did not know: a letter, perhaps in the middle of a word, or a whole word. */
+static int unknown_option(char *argv[])
+{
+    const char letter[] = {'-', (char)optopt, '\0'};
+    return usage("unknown option ", optopt > 0 && optopt <= UCHAR_MAX ? letter : argv[optind - 1]);
+}
+
 enum long_option { INFO = 256, JSON, EXTRACT, FORCE };
 
 /* Returns an exit code, or -1 to go on. */
@@ -266,7 +274,7 @@ static int parse(struct options *options, int argc, char *argv[])
         case ':':
             return usage("a value is missing: ", argv[optind - 1]);
         default:
-            return usage("unknown option ", argv[optind - 1]);
+            return unknown_option(argv);
         }
     }
     if (argc - optind != 1)
@@ -295,5 +303,10 @@ int main(int argc, char *argv[])
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGHUP, &action, NULL);
+    /* A file that is too large and a reader that has gone are errors of a write: nothing half written stays.
+     */
+    signal(SIGXFSZ, SIG_IGN);
+    if (options.folder != NULL)
+        signal(SIGPIPE, SIG_IGN);
     return run(&options, &console);
 }

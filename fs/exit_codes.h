@@ -1,5 +1,5 @@
 /*
- * Exit codes of the two programs: an interface that scripts rely on (entrofs(1), entrofsck(8)). Numbers are
+ * Exit codes of the two programs: an interface that scripts rely on (entrofs(1), entrofsck(1)). Numbers are
  * never given a new meaning.
  */
 #ifndef ENTRO_FS_EXIT_CODES_H

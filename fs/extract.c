@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "codec/rename_new.h"
 #include "fs/facts.h"
 
 #define PIECE_BYTES  ((size_t)256 << 10)
@@ -156,8 +157,8 @@ static enum entro_error write_file(struct entro_extraction *extraction, struct b
     enum entro_error error = write_content(extraction, batch, file, totals, message);
     if (close(file) != 0 && error == ENTRO_OK)
         error = io_error(extraction, node, message);
-    if (error == ENTRO_OK &&
-        renameat2(folder, temporary, folder, node->name, extraction->replace ? 0 : RENAME_NOREPLACE) != 0)
+    if (error == ENTRO_OK && (extraction->replace ? renameat(folder, temporary, folder, node->name)
+                                                  : entro_rename_new(folder, temporary, node->name)) != 0)
         error = io_error(extraction, node, message);
     if (error == ENTRO_OK) {
         extraction->n_files++;

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <float.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -87,6 +88,10 @@ static void handle_lookup(fuse_req_t request, fuse_ino_t parent, const char *nam
     const struct entro_node *folder = node_of(request, parent);
     if (folder == NULL || !folder->is_folder) {
         fuse_reply_err(request, folder == NULL ? ESTALE : ENOTDIR);
+        return;
+    }
+    if (strlen(name) > NAME_MAX) {
+        fuse_reply_err(request, ENAMETOOLONG);
         return;
     }
     const struct entro_node *node;
@@ -261,7 +266,7 @@ static void handle_statfs(fuse_req_t request, fuse_ino_t inode)
         .f_frsize = BLOCK_SIZE,
         .f_blocks = (fsblkcnt_t)((info->image_bytes + BLOCK_SIZE - 1) / BLOCK_SIZE),
         .f_files = (fsfilcnt_t)entro_namespace_n_nodes(mount->names),
-        .f_namemax = 255,
+        .f_namemax = NAME_MAX,
     };
     fuse_reply_statfs(request, &facts);
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,6 +203,14 @@ static enum entro_error take_arguments(struct entro_mount_options *options, int 
     return options->image == NULL || options->mountpoint == NULL ? out_of_memory(message) : ENTRO_OK;
 }
 
+/* What getopt_long did not know: a letter, perhaps in the middle of a word, or a whole word. */
+static enum entro_error unknown_option(struct entro_message *message, char *const argv[])
+{
+    if (optopt > 0 && optopt <= UCHAR_MAX)
+        return entro_fail(message, ENTRO_ERROR_ARGUMENT, "unknown option -%c", optopt);
+    return entro_fail(message, ENTRO_ERROR_ARGUMENT, "unknown option %s", argv[optind - 1]);
+}
+
 enum entro_error entro_mount_options_parse(struct entro_mount_options *options, int argc, char *const argv[],
                                            struct entro_message *message)
 {
@@ -234,7 +243,7 @@ enum entro_error entro_mount_options_parse(struct entro_mount_options *options, 
             error = entro_fail(message, ENTRO_ERROR_ARGUMENT, "%s needs a value", argv[optind - 1]);
             break;
         default:
-            error = entro_fail(message, ENTRO_ERROR_ARGUMENT, "unknown option %s", argv[optind - 1]);
+            error = unknown_option(message, argv);
         }
     }
     if (error != ENTRO_OK || options->show_help || options->show_version)

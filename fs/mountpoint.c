@@ -33,9 +33,25 @@ static enum entro_mountpoint_state say_why(int error_number, struct entro_messag
     return ENTRO_MOUNTPOINT_STALE;
 }
 
+/* Whether the open folder is the root of a mount. */
+static bool is_mount_root(int folder, const struct stat *self)
+{
+    struct stat above;
+    if (fstatat(folder, "..", &above, 0) != 0)
+        return false;
+    if (above.st_ino == self->st_ino && above.st_dev == self->st_dev) /* "/" is above itself */
+        return true;
+    struct statx facts;
+    if (statx(folder, "", AT_EMPTY_PATH, 0, &facts) == 0 &&
+        (facts.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) != 0)
+        return (facts.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+    /* Kernels before 5.8 do not say. The folder above lies on another device, but for bind mounts. */
+    return above.st_dev != self->st_dev;
+}
+
 enum entro_mountpoint_state entro_mountpoint_check(const char *path, struct entro_message *message)
 {
-    struct stat self, above;
+    struct stat self;
     if (entro_mountpoint_is_descriptor(path))
         return ENTRO_MOUNTPOINT_FREE;
     if (stat(path, &self) != 0)
@@ -46,10 +62,9 @@ enum entro_mountpoint_state entro_mountpoint_check(const char *path, struct entr
         open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* a dead mount may still answer stat from a cache */
     if (folder < 0)
         return say_why(errno, message, path);
-    int result = fstatat(folder, "..", &above, 0);
+    bool is_busy = is_mount_root(folder, &self);
     close(folder);
-    /* The root of a mount lies on another device than the folder above it; "/" is above itself. */
-    if (result == 0 && (above.st_dev != self.st_dev || above.st_ino == self.st_ino))
+    if (is_busy)
         return say(ENTRO_MOUNTPOINT_BUSY, message, path, "busy: something is mounted there already");
     return ENTRO_MOUNTPOINT_FREE;
 }

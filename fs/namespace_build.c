@@ -67,12 +67,10 @@ static struct entro_span whole_stream(const struct entro_namespace *names, uint3
 
 static char *join_names(struct entro_namespace *names, const char *name, const char *suffix)
 {
-    size_t name_bytes = strlen(name), suffix_bytes = strlen(suffix);
-    char *joined = entro_arena_alloc(&names->arena, name_bytes + suffix_bytes + 1);
-    if (joined == NULL)
-        return NULL;
-    memcpy(joined, name, name_bytes);
-    memcpy(joined + name_bytes, suffix, suffix_bytes + 1);
+    size_t size = strlen(name) + strlen(suffix) + 1;
+    char *joined = entro_arena_alloc(&names->arena, size);
+    if (joined != NULL)
+        snprintf(joined, size, "%s%s", name, suffix);
     return joined;
 }
 

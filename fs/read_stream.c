@@ -117,6 +117,7 @@ static enum entro_error read_plane(struct entro_read *read, uint32_t stream, con
             entro_block_open(read, stream, plane, block, n == block_size ? target : NULL, &open);
         if (error != ENTRO_OK)
             return error;
+        assert(target != NULL && open.bytes != NULL);
         if (open.bytes != target)
             memcpy(target, open.bytes + begin, n);
         entro_block_close(read, &open);

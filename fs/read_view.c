@@ -98,8 +98,8 @@ static enum entro_error hold_view(struct entro_read *read, uint32_t number, enum
                                   struct entro_cache_entry **entry)
 {
     struct entro_cache *views = read->reader->views;
-    struct entro_prepared_view *prepared;
-    size_t cost_bytes;
+    struct entro_prepared_view *prepared = NULL;
+    size_t cost_bytes = 0;
     enum entro_error error = ENTRO_OK;
     switch (entro_cache_claim(views, (uint64_t)number << 16 | (uint64_t)dtype, entry, &error)) {
     case ENTRO_CACHE_READY:

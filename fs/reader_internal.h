@@ -15,7 +15,7 @@
 /* Bytes of joined records or of codes that are handled at a time. At least a block. */
 #define ENTRO_PIECE_BYTES ((size_t)256 << 10)
 static_assert(ENTRO_PIECE_BYTES >= ENTRO_BLOCK_MAX_BYTES, "a piece holds a block");
-static_assert(ENTRO_PIECE_BYTES >= 2 * ENTRO_LAYOUT_MAX_BYTES, "a piece holds records");
+static_assert(ENTRO_PIECE_BYTES >= (size_t)2 * ENTRO_LAYOUT_MAX_BYTES, "a piece holds records");
 
 /* What one thread needs to work on a request. Taken from the reader's stock for its duration. */
 struct entro_workspace {

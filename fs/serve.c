@@ -203,7 +203,7 @@ bool entro_serve(const struct entro_serve *serve)
     struct control control = {
         .serve = serve, .main_thread = pthread_self(), .signals = -1, .initialized = -1, .finished = -1};
     pthread_t thread;
-    bool ok = false;
+    bool ok = false, is_set_up = false;
     if (!prepare_signals(&control))
         goto out;
     control.initialized = eventfd(0, EFD_CLOEXEC);
@@ -212,14 +212,18 @@ bool entro_serve(const struct entro_serve *serve)
         goto out;
     serve->mount->on_init = on_init;
     serve->mount->context = &control;
-    if (pthread_create(&thread, NULL, control_main, &control) != 0)
+    errno = pthread_create(&thread, NULL, control_main, &control);
+    if (errno != 0)
         goto out;
+    is_set_up = true;
     ok = run_loop(serve);
     signal_event(control.finished);
     pthread_join(thread, NULL);
     atomic_store(&serve->mount->attributes.notes, "");
 out:
-    if (!ok)
+    if (!is_set_up)
+        entro_log(LOG_ERR, "cannot set up the session: %s", strerror(errno));
+    else if (!ok)
         entro_log(LOG_ERR, "the session ended by an error");
     if (!control.is_detached)
         fuse_session_unmount(serve->session);

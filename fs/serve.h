@@ -5,6 +5,7 @@
 #ifndef ENTRO_FS_SERVE_H
 #define ENTRO_FS_SERVE_H
 
+#include <signal.h>
 #include <stdbool.h>
 
 #include "fs/fuse_ops.h"
@@ -21,6 +22,10 @@ struct entro_serve {
 /* How long open files are served after SIGTERM or SIGINT has taken the mount out of the tree. A second signal
  * ends that. */
 #define ENTRO_GRACE_MS 2000
+
+/* The signals that end a session. To be blocked before the session is mounted: one that comes between the
+ * mount and entro_serve would leave a dead mount behind; entro_serve finds it pending. */
+void entro_serve_signals(sigset_t *set);
 
 /*
  * Serves until the mount is gone or SIGTERM, SIGINT or SIGHUP comes; unmounts. False where it ended by an

@@ -19,7 +19,7 @@ struct text {
 static int append(const char *bytes, size_t size, void *context)
 {
     struct text *text = context;
-    if (size > text->capacity - text->size) {
+    if (text->bytes == NULL || size > text->capacity - text->size) {
         size_t capacity = text->capacity * 2 + size + 1024;
         char *larger = realloc(text->bytes, capacity);
         if (larger == NULL)
@@ -47,8 +47,8 @@ struct places {
 static enum entro_error find_places(const struct entro_image *image, struct places *places)
 {
     const struct entro_image_info *info = entro_image_info(image);
-    places->views = malloc((info->n_tensors + (size_t)1) * sizeof *places->views);
-    places->streams = malloc((info->n_streams + (size_t)1) * sizeof *places->streams);
+    places->views = calloc(info->n_tensors + (size_t)1, sizeof *places->views);
+    places->streams = calloc(info->n_streams + (size_t)1, sizeof *places->streams);
     if (places->views == NULL || places->streams == NULL)
         return ENTRO_ERROR_NO_MEMORY;
     for (uint32_t i = 0; i < info->n_tensors; i++)
@@ -92,6 +92,14 @@ static json_t *shape_array(const struct entro_tensor *tensor)
     return array;
 }
 
+static bool is_utf8(const char *text)
+{
+    json_t *string = json_string(text);
+    bool is_string = string != NULL;
+    json_decref(string);
+    return is_string;
+}
+
 static json_t *view_object(const struct entro_image *image, const struct places *places, uint32_t number)
 {
     const struct entro_tensor *tensor = entro_image_tensor(image, number);
@@ -99,7 +107,10 @@ static json_t *view_object(const struct entro_image *image, const struct places 
     const struct place *place = is_lossless ? &places->streams[tensor->stream] : &places->views[number];
     if (place->file == ENTRO_NONE)
         return json_null();
-    return json_pack("{s:s, s:s, s:I}", "file", entro_image_file(image, place->file)->path, "dtype",
+    const char *path = entro_image_file(image, place->file)->path;
+    if (!is_utf8(path)) /* paths need not be, JSON must be: the view has no name here */
+        return json_null();
+    return json_pack("{s:s, s:s, s:I}", "file", path, "dtype",
                      entro_dtype_name(is_lossless ? tensor->dtype : place->dtype), "offset",
                      (json_int_t)place->offset);
 }
@@ -155,13 +166,11 @@ static enum entro_error append_tensor(const struct entro_image *image, const str
             return entro_fail(message, ENTRO_ERROR_FORMAT,
                               "tensor %s: dimension %u is too large for tensors.json", tensor->name, i);
     json_t *object = tensor_object(image, places, number);
-    if (object == NULL) {
-        json_t *name = json_string(tensor->name);
-        json_decref(name);
-        return name == NULL ? entro_fail(message, ENTRO_ERROR_FORMAT,
-                                         "tensor number %u has a name that is not UTF-8", number)
-                            : entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory for tensors.json");
-    }
+    if (object == NULL && !is_utf8(tensor->name))
+        return entro_fail(message, ENTRO_ERROR_FORMAT, "tensor number %u has a name that is not UTF-8",
+                          number);
+    if (object == NULL)
+        return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory for tensors.json");
     bool failed = append(number == 0 ? "\n" : ",\n", number == 0 ? 1 : 2, text) != 0 ||
                   json_dump_callback(object, append, text, 0) != 0;
     json_decref(object);

@@ -342,7 +342,9 @@ static enum entro_error allocate_state(struct cpu_backend *self, struct entro_me
         n_floats += (parts[i].n + line - 1) / line * line;
     self->arena = aligned_alloc(64, n_floats * sizeof(float));
     if (self->arena == NULL)
-        return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "no memory for the state of the model");
+        return entro_fail(message, ENTRO_ERROR_NO_MEMORY,
+                          "no memory for a context of %zu on %u threads; -c and -t make both smaller",
+                          self->base.n_context, entro_pool_threads(self->pool));
     float *next = self->arena;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         *parts[i].vector = next;

@@ -2,8 +2,12 @@
 #include "runner/bus_error.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Set by the first thread that faults: the others wait for the end that it makes. */
+static atomic_flag explaining = ATOMIC_FLAG_INIT;
 
 /* Written once before the handler is installed, read by the handler in whichever thread faults. */
 static struct {
@@ -17,7 +21,7 @@ static void append(char *line, size_t room, size_t *length, const char *text)
     size_t n = strlen(text);
     if (n > room - *length)
         n = room - *length;
-    memcpy(line + *length, text, n);
+    memcpy(line + *length, text, n); /* NOLINT(bugprone-not-null-terminated-result): written by length */
     *length += n;
 }
 
@@ -37,6 +41,8 @@ static _Noreturn void explain(const struct entro_mapping *mapping, size_t offset
 {
     char line[4608];
     size_t length = 0;
+    while (atomic_flag_test_and_set(&explaining))
+        pause();
     append(line, sizeof line, &length, watched.program);
     append(line, sizeof line, &length, ": ");
     append(line, sizeof line, &length, mapping->path);

@@ -55,7 +55,7 @@ static bool is_written(const struct entro_chat_format *format)
     return format->turns[ENTRO_CHAT_USER].before != NULL;
 }
 
-static enum entro_error refuse(const char *what, struct entro_message *message)
+static enum entro_error refuse(enum entro_error error, const char *what, struct entro_message *message)
 {
     char known[256] = "";
     for (size_t i = 0; i < N_FORMATS; i++) {
@@ -65,8 +65,8 @@ static enum entro_error refuse(const char *what, struct entro_message *message)
             strncat(known, ", ", sizeof known - strlen(known) - 1);
         strncat(known, formats[i].name, sizeof known - strlen(known) - 1);
     }
-    return entro_fail(message, ENTRO_ERROR_UNSUPPORTED,
-                      "%s; supported are: %s. With --no-chat the prompt is taken as it is", what, known);
+    return entro_fail(message, error, "%s; supported are: %s. With --no-chat the prompt is taken as it is",
+                      what, known);
 }
 
 /* Appends a piece of a Jinja string: escapes resolved. False where the text is not simply spelled out, but
@@ -128,7 +128,7 @@ enum entro_error entro_chat_detect(struct entro_chat *chat, const char *text, si
             char what[128] = "the model's chat template looks like ";
             strncat(what, formats[i].name, sizeof what - strlen(what) - 1);
             strncat(what, ", which is not supported", sizeof what - strlen(what) - 1);
-            return refuse(what, message);
+            return refuse(ENTRO_ERROR_UNSUPPORTED, what, message);
         }
         chat->format = &formats[i];
         enum entro_error error = find_default_system(chat, text, size, message);
@@ -136,7 +136,8 @@ enum entro_error entro_chat_detect(struct entro_chat *chat, const char *text, si
             entro_chat_free(chat);
         return error;
     }
-    return refuse("the model's chat template is none of those that are known", message);
+    return refuse(ENTRO_ERROR_UNSUPPORTED, "the model's chat template is none of those that are known",
+                  message);
 }
 
 enum entro_error entro_chat_by_name(struct entro_chat *chat, const char *name, struct entro_message *message)
@@ -151,7 +152,7 @@ enum entro_error entro_chat_by_name(struct entro_chat *chat, const char *name, s
     char what[128] = "there is no chat template \"";
     strncat(what, name, 64);
     strncat(what, "\"", sizeof what - strlen(what) - 1);
-    return refuse(what, message);
+    return refuse(ENTRO_ERROR_ARGUMENT, what, message);
 }
 
 void entro_chat_free(struct entro_chat *chat)

@@ -30,7 +30,7 @@ struct entro_chat {
  * ENTRO_ERROR_NO_MEMORY. */
 enum entro_error entro_chat_detect(struct entro_chat *chat, const char *text, size_t size,
                                    struct entro_message *message);
-/* By name ("chatml"), without a default system message. ENTRO_ERROR_UNSUPPORTED. */
+/* By name ("chatml"), without a default system message. ENTRO_ERROR_ARGUMENT names the known ones. */
 enum entro_error entro_chat_by_name(struct entro_chat *chat, const char *name, struct entro_message *message);
 void entro_chat_free(struct entro_chat *chat);
 

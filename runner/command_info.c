@@ -131,9 +131,5 @@ int entro_command_info(int argc, char **argv)
     }
     print_model(&model);
     entro_model_close(&model);
-    if (fflush(stdout) != 0) {
-        perror("entrorun: standard output");
-        return ENTRO_EXIT_IO;
-    }
     return ENTRO_EXIT_OK;
 }

@@ -1,6 +1,5 @@
 /* entrorun run: a prompt in, text out. Options, prompt, figures; the work is generate.h's. */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -12,7 +11,6 @@
 
 #include "runner/bus_error.h"
 #include "runner/commands.h"
-#include "runner/file.h"
 #include "runner/generate.h"
 #include "runner/model.h"
 #include "runner/options.h"
@@ -48,29 +46,32 @@ static double now_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-static enum entro_error read_standard_input(struct entro_text *prompt, struct entro_message *message)
+/* To the end; a file, a pipe or a terminal. */
+static enum entro_error read_stream(FILE *stream, const char *name, struct entro_text *prompt,
+                                    struct entro_message *message)
 {
-    enum entro_error error = ENTRO_OK;
     char piece[4096];
     size_t n;
-    while (error == ENTRO_OK && (n = fread(piece, 1, sizeof piece, stdin)) > 0)
-        error = entro_text_append(prompt, piece, n, message);
-    if (error == ENTRO_OK && ferror(stdin))
-        return entro_fail(message, ENTRO_ERROR_IO, "standard input: %s", strerror(errno));
-    return error;
+    while ((n = fread(piece, 1, sizeof piece, stream)) > 0) {
+        if (n > ENTRO_TOKENIZER_TEXT_LIMIT - prompt->size)
+            return entro_fail(message, ENTRO_ERROR_ARGUMENT, "%s: longer than a prompt may be (%zu bytes)",
+                              name, ENTRO_TOKENIZER_TEXT_LIMIT);
+        enum entro_error error = entro_text_append(prompt, piece, n, message);
+        if (error != ENTRO_OK)
+            return error;
+    }
+    if (ferror(stream))
+        return entro_fail(message, ENTRO_ERROR_IO, "%s: %s", name, strerror(errno));
+    return ENTRO_OK;
 }
 
 static enum entro_error read_file(const char *path, struct entro_text *prompt, struct entro_message *message)
 {
-    char *text;
-    size_t size_bytes;
-    enum entro_error error = entro_read_text_file(AT_FDCWD, NULL, path, &text, &size_bytes, message);
-    if (error == ENTRO_ERROR_NOT_FOUND)
-        return ENTRO_ERROR_ARGUMENT; /* the model is not to blame */
-    if (error != ENTRO_OK)
-        return error;
-    error = entro_text_append(prompt, text, size_bytes, message);
-    free(text);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return entro_fail(message, ENTRO_ERROR_ARGUMENT, "%s: %s", path, strerror(errno));
+    enum entro_error error = read_stream(file, path, prompt, message);
+    fclose(file);
     return error;
 }
 
@@ -85,7 +86,7 @@ static enum entro_error read_prompt(const struct choices *choices, struct entro_
     if (choices->prompt_file == NULL)
         return entro_fail(message, ENTRO_ERROR_ARGUMENT, "no prompt: -p TEXT gives one, -f FILE reads one");
     enum entro_error error = strcmp(choices->prompt_file, "-") == 0
-                                 ? read_standard_input(prompt, message)
+                                 ? read_stream(stdin, "standard input", prompt, message)
                                  : read_file(choices->prompt_file, prompt, message);
     if (error == ENTRO_OK && prompt->size > 0 && prompt->data[prompt->size - 1] == '\n')
         prompt->size--;
@@ -165,7 +166,7 @@ static enum entro_error create_sampler(const struct choices *choices, size_t n_v
     return error;
 }
 
-/* Everything behind the options. Figures are printed also where the generation failed half-way. */
+/* Everything behind the options. */
 static enum entro_error run(const struct choices *choices, struct entro_message *message)
 {
     /* static: the SIGBUS handler looks at the weights. */

@@ -86,12 +86,16 @@ static enum entro_error read_architecture(const struct reader *reader, struct en
     return ENTRO_OK;
 }
 
-/* "default" means no scaling; every other kind of scaling changes the angles. */
+/* "default" means no scaling; every other kind of scaling changes the angles, one without a name too. */
 static enum entro_error check_rope_type(const struct reader *reader, const char *key, const json_t *rope)
 {
+    if (!json_is_object(rope))
+        return unsupported(reader, key, "anything but an object");
     const json_t *type = get(rope, "rope_type");
     if (type == NULL)
         type = get(rope, "type");
+    if (type == NULL && get(rope, "factor") != NULL)
+        return unsupported(reader, key, "a factor with no type");
     if (type == NULL || (json_is_string(type) && strcmp(json_string_value(type), "default") == 0))
         return ENTRO_OK;
     const char *name = json_is_string(type) ? json_string_value(type) : "a type that is no string";
@@ -113,11 +117,12 @@ static enum entro_error read_rope(const struct reader *reader, struct entro_conf
         if (get(parameters, "rope_theta") != NULL)
             source = parameters;
     }
-    float partial = 1.0F;
+    float partial = 1.0F, partial_here = 1.0F;
     if ((error = get_number(reader, source, "rope_theta", 10000.0, &out->rope_theta)) != ENTRO_OK ||
-        (error = get_number(reader, source, "partial_rotary_factor", 1.0, &partial)) != ENTRO_OK)
+        (error = get_number(reader, source, "partial_rotary_factor", 1.0, &partial_here)) != ENTRO_OK ||
+        (error = get_number(reader, reader->root, "partial_rotary_factor", 1.0, &partial)) != ENTRO_OK)
         return error;
-    if (partial != 1.0F)
+    if (partial != 1.0F || partial_here != 1.0F)
         return unsupported(reader, "partial_rotary_factor", "a value other than 1");
     return ENTRO_OK;
 }

@@ -167,10 +167,13 @@ enum entro_error entro_tokenizer_from_gguf(struct entro_tokenizer **out, const s
         .add_eos = read_choice(&reader, "add_eos_token"),
         .add_space_prefix = read_choice(&reader, "add_space_prefix"),
     };
+    struct entro_message inner = {.text = ""};
     *out = NULL;
     enum entro_error error = read_arrays(&reader, &arrays, &vocabulary);
     if (error == ENTRO_OK)
-        error = entro_tokenizer_from_vocab(out, &vocabulary, message);
+        error = entro_tokenizer_from_vocab(out, &vocabulary, &inner);
+    if (error != ENTRO_OK && inner.text[0] != '\0')
+        entro_fail(message, error, "%.200s: %.700s", path, inner.text);
     free(arrays.tokens);
     free(arrays.merges);
     free(arrays.scores);

@@ -66,16 +66,16 @@ static inline float load1_bf16(const uint8_t *row)
         __m256 a = _mm256_setzero_ps(), b = a, c = a, d = a;                                                 \
         size_t i = 0;                                                                                        \
         for (; n - i >= 32; i += 32) {                                                                       \
-            a = _mm256_fmadd_ps(load8_##suffix(row + (i + 0) * bytes), _mm256_loadu_ps(x + i), a);           \
-            b = _mm256_fmadd_ps(load8_##suffix(row + (i + 8) * bytes), _mm256_loadu_ps(x + i + 8), b);       \
-            c = _mm256_fmadd_ps(load8_##suffix(row + (i + 16) * bytes), _mm256_loadu_ps(x + i + 16), c);     \
-            d = _mm256_fmadd_ps(load8_##suffix(row + (i + 24) * bytes), _mm256_loadu_ps(x + i + 24), d);     \
+            a = _mm256_fmadd_ps(load8_##suffix(row + (i + 0) * (bytes)), _mm256_loadu_ps(x + i), a);         \
+            b = _mm256_fmadd_ps(load8_##suffix(row + (i + 8) * (bytes)), _mm256_loadu_ps(x + i + 8), b);     \
+            c = _mm256_fmadd_ps(load8_##suffix(row + (i + 16) * (bytes)), _mm256_loadu_ps(x + i + 16), c);   \
+            d = _mm256_fmadd_ps(load8_##suffix(row + (i + 24) * (bytes)), _mm256_loadu_ps(x + i + 24), d);   \
         }                                                                                                    \
         for (; n - i >= 8; i += 8)                                                                           \
-            a = _mm256_fmadd_ps(load8_##suffix(row + i * bytes), _mm256_loadu_ps(x + i), a);                 \
+            a = _mm256_fmadd_ps(load8_##suffix(row + i * (bytes)), _mm256_loadu_ps(x + i), a);               \
         float sum = sum_lanes(a, b, c, d);                                                                   \
         for (; i < n; i++)                                                                                   \
-            sum += load1_##suffix(row + i * bytes) * x[i];                                                   \
+            sum += load1_##suffix(row + i * (bytes)) * x[i];                                                 \
         return sum;                                                                                          \
     }
 

@@ -68,16 +68,16 @@ static inline float sum_lanes(__m512 a, __m512 b, __m512 c, __m512 d)
         __m512 a = _mm512_setzero_ps(), b = a, c = a, d = a;                                                 \
         size_t i = 0;                                                                                        \
         for (; n - i >= 64; i += 64) {                                                                       \
-            a = _mm512_fmadd_ps(load16_##suffix(row + (i + 0) * bytes), _mm512_loadu_ps(x + i), a);          \
-            b = _mm512_fmadd_ps(load16_##suffix(row + (i + 16) * bytes), _mm512_loadu_ps(x + i + 16), b);    \
-            c = _mm512_fmadd_ps(load16_##suffix(row + (i + 32) * bytes), _mm512_loadu_ps(x + i + 32), c);    \
-            d = _mm512_fmadd_ps(load16_##suffix(row + (i + 48) * bytes), _mm512_loadu_ps(x + i + 48), d);    \
+            a = _mm512_fmadd_ps(load16_##suffix(row + (i + 0) * (bytes)), _mm512_loadu_ps(x + i), a);        \
+            b = _mm512_fmadd_ps(load16_##suffix(row + (i + 16) * (bytes)), _mm512_loadu_ps(x + i + 16), b);  \
+            c = _mm512_fmadd_ps(load16_##suffix(row + (i + 32) * (bytes)), _mm512_loadu_ps(x + i + 32), c);  \
+            d = _mm512_fmadd_ps(load16_##suffix(row + (i + 48) * (bytes)), _mm512_loadu_ps(x + i + 48), d);  \
         }                                                                                                    \
         for (; n - i >= 16; i += 16)                                                                         \
-            a = _mm512_fmadd_ps(load16_##suffix(row + i * bytes), _mm512_loadu_ps(x + i), a);                \
+            a = _mm512_fmadd_ps(load16_##suffix(row + i * (bytes)), _mm512_loadu_ps(x + i), a);              \
         if (i < n) {                                                                                         \
             __mmask16 rest = first(n - i);                                                                   \
-            b = _mm512_fmadd_ps(load_some_##suffix(row + i * bytes, rest),                                   \
+            b = _mm512_fmadd_ps(load_some_##suffix(row + i * (bytes), rest),                                 \
                                 _mm512_maskz_loadu_ps(rest, x + i), b);                                      \
         }                                                                                                    \
         return sum_lanes(a, b, c, d);                                                                        \

@@ -1,5 +1,6 @@
 /* entrorun: generates text from a model directory. This file finds the subcommand; each has a file of its
  * own. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -55,7 +56,7 @@ int entro_exit_code(enum entro_error error)
     }
 }
 
-int main(int argc, char **argv)
+static int run_command(int argc, char **argv)
 {
     if (argc < 2) {
         print_help(stderr);
@@ -74,4 +75,14 @@ int main(int argc, char **argv)
             return commands[i].run(argc - 1, argv + 1);
     fprintf(stderr, "entrorun: there is no command \"%s\"; entrorun --help lists them\n", argv[1]);
     return ENTRO_EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    int code = run_command(argc, argv);
+    if (code == ENTRO_EXIT_OK && (fflush(stdout) != 0 || ferror(stdout))) {
+        fprintf(stderr, "entrorun: standard output: %s\n", strerror(errno));
+        return ENTRO_EXIT_IO;
+    }
+    return code;
 }

@@ -1,6 +1,8 @@
 /* Products with quantized matrices; see matrix.h. */
 #include "runner/matrix.h"
 
+#include <stdbool.h>
+
 #include "codec/bytes.h"
 #include "codec/ggml_blocks.h"
 #include "codec/half.h"
@@ -131,13 +133,17 @@ static void times_dtype(const struct entro_matrix *matrix, const struct entro_ke
                         const float *x, size_t first, size_t n, float *y)
 {
     size_t stride = row_bytes(matrix);
-    entro_dot_function *dot = matrix->dtype == ENTRO_DTYPE_F32    ? kernels->dot_f32
-                              : matrix->dtype == ENTRO_DTYPE_F16  ? kernels->dot_f16
-                              : matrix->dtype == ENTRO_DTYPE_BF16 ? kernels->dot_bf16
-                                                                  : NULL;
+    bool has_kernel = true;
+    entro_dot_function *dot = kernels->dot_f32;
+    if (matrix->dtype == ENTRO_DTYPE_F16)
+        dot = kernels->dot_f16;
+    else if (matrix->dtype == ENTRO_DTYPE_BF16)
+        dot = kernels->dot_bf16;
+    else
+        has_kernel = matrix->dtype == ENTRO_DTYPE_F32;
     for (size_t i = first; i < first + n; i++) {
         const uint8_t *row = matrix->data + i * stride;
-        y[i] = dot != NULL ? dot(row, x, matrix->n_columns) : dot_blocks(matrix, kernels, row, x);
+        y[i] = has_kernel ? dot(row, x, matrix->n_columns) : dot_blocks(matrix, kernels, row, x);
     }
 }
 

@@ -92,8 +92,13 @@ static enum entro_error read_tokenizer(const struct opener *opener)
         return error;
     error = entro_tokenizer_from_json(&opener->model->tokenizer, text, size_bytes, &inner);
     free(text);
-    if (error != ENTRO_OK)
-        entro_fail(opener->message, error, "%.100s/tokenizer.json: %.800s", opener->directory, inner.text);
+    if (error != ENTRO_OK) {
+        /* Some of its messages begin with the file's name, but none knows the directory. */
+        const char *name = "tokenizer.json: ";
+        size_t skip = strncmp(inner.text, name, strlen(name)) == 0 ? strlen(name) : 0;
+        entro_fail(opener->message, error, "%.200s/tokenizer.json: %.700s", opener->directory,
+                   inner.text + skip);
+    }
     return error;
 }
 

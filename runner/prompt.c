@@ -56,8 +56,8 @@ static enum entro_error encode_chat(struct entro_model *model, const struct entr
     return error;
 }
 
-enum entro_error entro_prompt_encode(struct entro_model *model, const struct entro_prompt *prompt,
-                                     struct entro_tokens *tokens, struct entro_message *message)
+static enum entro_error encode(struct entro_model *model, const struct entro_prompt *prompt,
+                               struct entro_tokens *tokens, struct entro_message *message)
 {
     struct entro_chat chat;
     enum entro_error error;
@@ -75,5 +75,19 @@ enum entro_error entro_prompt_encode(struct entro_model *model, const struct ent
         return error;
     error = encode_chat(model, prompt, &chat, tokens, message);
     entro_chat_free(&chat);
+    return error;
+}
+
+enum entro_error entro_prompt_encode(struct entro_model *model, const struct entro_prompt *prompt,
+                                     struct entro_tokens *tokens, struct entro_message *message)
+{
+    size_t first = tokens->n;
+    enum entro_error error = encode(model, prompt, tokens, message);
+    for (size_t i = first; error == ENTRO_OK && i < tokens->n; i++)
+        if (tokens->ids[i] >= model->config.n_vocabulary)
+            error = entro_fail(message, ENTRO_ERROR_FORMAT,
+                               "the tokenizer gives token %u, but the model's embedding has %zu: they do not "
+                               "belong together",
+                               tokens->ids[i], model->config.n_vocabulary);
     return error;
 }

@@ -20,8 +20,9 @@ struct entro_prompt {
 
 /*
  * Appends the tokens to `tokens`. Where a chat template is used, the token that ends its turns joins the
- * model's end-of-text ids. ENTRO_ERROR_UNSUPPORTED (a chat template that is not known), _ARGUMENT (a system
- * message without a template), and those of the tokenizer.
+ * model's end-of-text ids. ENTRO_ERROR_UNSUPPORTED (the model's chat template is not known), _ARGUMENT (a
+ * system message without a template, a template's name that is not known), _FORMAT (tokens that the embedding
+ * lacks), and those of the tokenizer.
  */
 enum entro_error entro_prompt_encode(struct entro_model *model, const struct entro_prompt *prompt,
                                      struct entro_tokens *tokens, struct entro_message *message);

@@ -24,6 +24,7 @@ struct loader {
     const struct entro_manifest *manifest;
     int directory_fd;
     const char *directory;
+    bool *used; /* [manifest->n_tensors] those that have their place in the model */
     struct entro_message *message;
 };
 
@@ -195,6 +196,20 @@ static enum entro_error find_tensor(const struct loader *loader, enum entro_tens
         return entro_fail(loader->message, ENTRO_ERROR_NOT_FOUND,
                           "%s/tensors.json: no tensor \"%s\", which a %s model has", loader->directory, name,
                           loader->config->architecture->name);
+    loader->used[*out - loader->manifest->tensors] = true;
+    return ENTRO_OK;
+}
+
+/* A GGUF's metadata do not say which parts a model has, its tensors do: one that is left over, such as a
+ * bias, would be missing from every result. */
+static enum entro_error check_all_used(const struct loader *loader)
+{
+    for (size_t i = 0; loader->config->gguf && i < loader->manifest->n_tensors; i++)
+        if (!loader->used[i])
+            return entro_fail(loader->message, ENTRO_ERROR_UNSUPPORTED,
+                              "%s: tensor \"%s\" is no part of a %s model of %zu layers that is supported",
+                              loader->directory, loader->manifest->tensors[i].name,
+                              loader->config->architecture->name, loader->config->n_layers);
     return ENTRO_OK;
 }
 
@@ -218,6 +233,11 @@ static enum entro_error load_vector(const struct loader *loader, enum entro_tens
     if (*out == NULL)
         return ENTRO_ERROR_NO_MEMORY;
     entro_matrix_row(&matrix, 0, *out);
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite((*out)[i]))
+            return entro_fail(loader->message, ENTRO_ERROR_FORMAT,
+                              "%s: element %zu of tensor \"%s\" is not a number", loader->directory, i,
+                              matrix.name);
     return ENTRO_OK;
 }
 
@@ -301,7 +321,7 @@ static enum entro_error load_all(const struct loader *loader)
     for (size_t i = 0; i < n_layers; i++)
         if ((error = load_layer(loader, i, &weights->layers[i])) != ENTRO_OK)
             return error;
-    return ENTRO_OK;
+    return check_all_used(loader);
 }
 
 enum entro_error entro_weights_map(struct entro_weights *out, struct entro_config *config,
@@ -314,8 +334,12 @@ enum entro_error entro_weights_map(struct entro_weights *out, struct entro_confi
                                   .manifest = manifest,
                                   .directory_fd = directory_fd,
                                   .directory = directory,
+                                  .used = calloc(manifest->n_tensors + 1, sizeof *loader.used),
                                   .message = message};
+    if (loader.used == NULL)
+        return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "no memory for %zu tensors", manifest->n_tensors);
     enum entro_error error = load_all(&loader);
+    free(loader.used);
     if (error != ENTRO_OK)
         entro_weights_free(out);
     return error;

@@ -52,7 +52,8 @@ struct entro_weights {
  * messages; where the config does not know the vocabulary's size, it is set from the embedding. Reads norms,
  * factors and outliers. On success the caller frees with entro_weights_free (the manifest must live as long);
  * on failure nothing is left. ENTRO_ERROR_NOT_FOUND (a tensor or a file is missing), _FORMAT (wrong shape or
- * file size, bad outliers), _UNSUPPORTED (a dtype that no kernel reads), _IO, _NO_MEMORY.
+ * file size, bad outliers, norms that are no numbers), _UNSUPPORTED (a dtype that no kernel reads, a tensor
+ * of a GGUF that has no place in the model), _IO, _NO_MEMORY.
  */
 enum entro_error entro_weights_map(struct entro_weights *out, struct entro_config *config,
                                    const struct entro_manifest *manifest, int directory_fd,

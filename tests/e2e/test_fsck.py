@@ -151,6 +151,16 @@ def test_a_full_disk_leaves_no_part_of_a_file(program, run, tmp_path):
     assert ".tmp" not in done.stdout
 
 
+def test_a_limit_on_file_sizes_leaves_no_part_of_a_file(program, run, tmp_path):
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    run("entrofsck", "-q", "--extract", whole, GOLDEN, check=True)
+    script = f'ulimit -f 16; "$0" -q --extract {out} {GOLDEN}'
+    done = subprocess.run(["bash", "-c", script, program("entrofsck")], capture_output=True, text=True)
+    assert done.returncode == OPERATIONAL and "File too large" in done.stderr, done
+    for path in files_under(out):
+        assert (out / path).read_bytes() == (whole / path).read_bytes(), path
+
+
 def test_a_signal_stops_the_extraction_and_leaves_whole_files(run, program, tiny, tmp_path):
     image, out, whole = tmp_path / "tiny.entrofs", tmp_path / "out", tmp_path / "whole"
     run("mkentrofs", tiny, image, check=True)

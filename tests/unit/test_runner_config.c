@@ -128,6 +128,12 @@ static void what_is_not_supported_is_refused_by_name(void **state)
     assert_refused("{" LLAMA ", " SIZES ", \"rope_scaling\": {\"type\": \"yarn\"}}", unsupported, "yarn");
     assert_refused("{" LLAMA ", " SIZES ", \"rope_parameters\": {\"rope_type\": \"dynamic\"}}", unsupported,
                    "dynamic");
+    assert_refused("{" LLAMA ", " SIZES ", \"rope_scaling\": {\"factor\": 2.0}}", unsupported, "no type");
+    assert_refused("{" LLAMA ", " SIZES ", \"rope_scaling\": \"linear\"}", unsupported, "rope_scaling");
+    assert_refused("{" LLAMA ", " SIZES ", \"rope_parameters\": [1]}", unsupported, "rope_parameters");
+    assert_refused("{" LLAMA ", " SIZES ", \"rope_parameters\": {\"rope_theta\": 5.0}, "
+                   "\"partial_rotary_factor\": 0.5}",
+                   unsupported, "partial_rotary_factor");
     assert_refused("{" LLAMA ", " SIZES ", \"partial_rotary_factor\": 0.5}", unsupported,
                    "partial_rotary_factor");
     assert_refused("{" LLAMA ", " SIZES ", \"hidden_act\": \"gelu\"}", unsupported, "gelu");

@@ -1,5 +1,6 @@
 /* Mapping of raw tensor files: what is found, and what each kind of damage gives. */
 #include <fcntl.h>
+#include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -234,6 +235,17 @@ static void bad_factors_and_outliers_are_refused(void **state)
     }
 }
 
+static void a_norm_that_is_no_number_is_named(void **state)
+{
+    (void)state;
+    uint8_t bytes[16];
+    for (size_t i = 0; i < 4; i++)
+        entro_store_f32(bytes + 4 * i, i == 2 ? NAN : 1.0F);
+    char *directory = create_model();
+    fixture_write(directory, "tensors/model.layers.0.input_layernorm.weight", bytes, sizeof bytes);
+    assert_refused(directory, ENTRO_ERROR_FORMAT, "model.layers.0.input_layernorm.weight");
+}
+
 static void a_fifo_does_not_hang(void **state)
 {
     (void)state;
@@ -415,6 +427,7 @@ int main(void)
         cmocka_unit_test(a_missing_file_is_named),
         cmocka_unit_test(a_file_of_the_wrong_size_is_named),
         cmocka_unit_test(bad_factors_and_outliers_are_refused),
+        cmocka_unit_test(a_norm_that_is_no_number_is_named),
         cmocka_unit_test(a_fifo_does_not_hang),
         cmocka_unit_test(a_weight_that_cannot_be_read_ends_with_one_line),
         cmocka_unit_test(threads_that_fault_at_once_write_one_line_together),
