@@ -23,7 +23,8 @@ void entro_message_set(struct entro_message *message, const char *format, ...)
         va_start(arguments, format);
         vsnprintf(message->text, sizeof message->text, format, arguments);
         va_end(arguments);
-        /* Names of files and tensors may hold anything; a message is one line and does not steer a terminal. */
+        /* Names of files and tensors may hold anything; a message is one line and does not steer a terminal.
+         */
         for (char *c = message->text; *c != '\0'; c++)
             if ((unsigned char)*c < ' ' || *c == '\x7f')
                 *c = '?';

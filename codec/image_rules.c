@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "codec/bytes.h"
+#include "codec/utf8.h"
 #include "codec/view.h"
 
 #define PART_MAX_BYTES 255
@@ -78,6 +79,8 @@ const char *entro_name_fault(const char *name, size_t name_bytes)
         return "contains a \"/\"";
     if (part_is(name, name_bytes, ".") || part_is(name, name_bytes, ".."))
         return "is \".\" or \"..\"";
+    if (!entro_is_utf8(name, name_bytes))
+        return "is not UTF-8";
     return NULL;
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/utf8.h"
 #include "fs/facts.h"
 
 struct text {
@@ -92,14 +93,6 @@ static json_t *shape_array(const struct entro_tensor *tensor)
     return array;
 }
 
-static bool is_utf8(const char *text)
-{
-    json_t *string = json_string(text);
-    bool is_string = string != NULL;
-    json_decref(string);
-    return is_string;
-}
-
 static json_t *view_object(const struct entro_image *image, const struct places *places, uint32_t number)
 {
     const struct entro_tensor *tensor = entro_image_tensor(image, number);
@@ -108,14 +101,14 @@ static json_t *view_object(const struct entro_image *image, const struct places 
     if (place->file == ENTRO_NONE)
         return json_null();
     const char *path = entro_image_file(image, place->file)->path;
-    if (!is_utf8(path)) /* paths need not be, JSON must be: the view has no name here */
+    if (!entro_is_utf8(path, strlen(path))) /* paths need not be, JSON must be: the view has no name here */
         return json_null();
     return json_pack("{s:s, s:s, s:I}", "file", path, "dtype",
                      entro_dtype_name(is_lossless ? tensor->dtype : place->dtype), "offset",
                      (json_int_t)place->offset);
 }
 
-/* NULL where memory is short or a string is not UTF-8. */
+/* NULL where memory is short. */
 static json_t *tensor_object(const struct entro_image *image, const struct places *places, uint32_t number)
 {
     const struct entro_tensor *tensor = entro_image_tensor(image, number);
@@ -166,9 +159,6 @@ static enum entro_error append_tensor(const struct entro_image *image, const str
             return entro_fail(message, ENTRO_ERROR_FORMAT,
                               "tensor %s: dimension %u is too large for tensors.json", tensor->name, i);
     json_t *object = tensor_object(image, places, number);
-    if (object == NULL && !is_utf8(tensor->name))
-        return entro_fail(message, ENTRO_ERROR_FORMAT, "tensor number %u has a name that is not UTF-8",
-                          number);
     if (object == NULL)
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory for tensors.json");
     bool failed = append(number == 0 ? "\n" : ",\n", number == 0 ? 1 : 2, text) != 0 ||

@@ -2,7 +2,6 @@
  * Tensor names become names of files on the mount: what cannot be one is refused here, with the file and the
  * tensor named.
  */
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,21 +13,11 @@ struct named {
     const struct entro_part *part;
 };
 
-/* jansson makes strings of valid UTF-8 only, as the JSON that names go into demands. */
-static bool is_utf8(const char *text)
-{
-    json_t *string = json_string(text);
-    json_decref(string);
-    return string != NULL;
-}
-
 static enum entro_error check_name(const struct entro_part *part, const char *name,
                                    struct entro_message *message)
 {
     struct entro_quoted quoted = entro_quote(name, strlen(name));
     const char *fault = entro_name_fault(name, strlen(name));
-    if (!fault && !is_utf8(name))
-        fault = "is not UTF-8";
     if (fault)
         return entro_fail(message, ENTRO_ERROR_UNSUPPORTED, "%s: the tensor name \"%s\" %s",
                           part->source_path, quoted.text, fault);

@@ -2,7 +2,6 @@
  */
 #include "codec/models/gguf.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +9,7 @@
 #include "codec/models/gguf_internal.h"
 #include "codec/models/gguf_reader_internal.h"
 #include "codec/models/pread_internal.h"
+#include "codec/utf8.h"
 
 #define FIRST_READ_BYTES  ((size_t)1 << 20)
 #define DEFAULT_ALIGNMENT 32
@@ -101,10 +101,7 @@ static enum entro_error copy_name(const struct entro_gguf_reader *reader, struct
 {
     if (name.size_bytes == 0 || name.size_bytes > ENTRO_GGUF_NAME_MAX_BYTES)
         return entro_gguf_fail(reader, "a tensor's name is empty or too long");
-    json_t *checked = json_stringn(name.text, name.size_bytes);
-    bool is_utf8 = checked != NULL;
-    json_decref(checked);
-    if (!is_utf8 || memchr(name.text, '\0', name.size_bytes) != NULL)
+    if (!entro_is_utf8(name.text, name.size_bytes) || memchr(name.text, '\0', name.size_bytes) != NULL)
         return entro_gguf_fail(reader, "a tensor's name is not UTF-8 text");
     *copy = strndup(name.text, name.size_bytes);
     return *copy != NULL ? ENTRO_OK : entro_gguf_fail_memory(reader);

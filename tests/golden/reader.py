@@ -46,6 +46,14 @@ def is_zero(data):
     return not any(data)
 
 
+def is_utf8(data):
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def size_of(dtype, shape):
     """Bytes of a tensor, or None where the shape is not allowed."""
     name, elements, size = DTYPES[dtype]
@@ -281,6 +289,7 @@ class Image:
             need(is_zero(record[13:16]), "reserved bytes of a tensor")
             name = self.string(name_offset, name_bytes)
             need(1 <= len(name) <= 240 and b"\0" not in name and b"/" not in name and name not in (b".", b".."), "name")
+            need(is_utf8(name), "encoding of the name")
             need(not self.tensors or self.tensors[-1]["name"] < name, "order of the tensors")
             need(dtype in DTYPES and scheme in SCHEMES and rank <= 8 and not any(shape[rank:]), "fields of a tensor")
             shape = list(shape[:rank])

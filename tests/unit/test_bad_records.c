@@ -229,6 +229,7 @@ static const struct {
     {"folder/parts.bin", "folder/mixed.bin", 16, "there twice"},
     {"odd.u4", "odd/u4", 6, "contains a \"/\""},
     {"odd.u4", "odd\0u4", 6, "NUL"},
+    {"odd.u4", "odd\xffu4", 6, "UTF-8"},
     {"tied.u8", "zied.u8", 7, "not in order"},
     {"kept.f64", "kept.f32", 8, "there twice"},
 };
