@@ -11,7 +11,7 @@ set(ENTRO_SANITIZE "" CACHE STRING "Sanitizers for every target, as -fsanitize= 
 option(ENTRO_FUZZ "Build the fuzz targets with libFuzzer (needs clang); otherwise they replay files" OFF)
 option(ENTRO_WERROR "Treat warnings as errors" ON)
 
-add_compile_definitions(_GNU_SOURCE _FILE_OFFSET_BITS=64)
+add_compile_definitions(_GNU_SOURCE _FILE_OFFSET_BITS=64 ENTRO_VERSION="${PROJECT_VERSION}")
 # -ffp-contract=off: dequantized values are specified to the bit (codec/FORMAT.md); a fused multiply-add would round differently.
 add_compile_options(-Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes
                     -Wpointer-arith -Wundef -ffp-contract=off)

@@ -44,7 +44,7 @@ static void fill_attributes(const struct entro_mount *mount, const struct entro_
     *attributes = (struct stat){
         .st_ino = node->inode,
         .st_mode = node->is_folder ? S_IFDIR | 0555 : S_IFREG | 0444,
-        .st_nlink = node->is_folder ? 2 + node->n_folders : 1,
+        .st_nlink = (nlink_t)(node->is_folder ? 2 + node->n_folders : 1),
         .st_uid = mount->owner,
         .st_gid = mount->group,
         .st_size = (off_t)node->size_bytes,

@@ -169,7 +169,7 @@ int main(int argc, char **argv)
     }
     if (options.action != ENTRO_MKENTROFS_BUILD) {
         fputs(options.action == ENTRO_MKENTROFS_HELP ? entro_mkentrofs_help
-                                                     : "mkentrofs " ENTROFS_VERSION "\n",
+                                                     : "mkentrofs " ENTRO_VERSION "\n",
               stdout);
         entro_mkentrofs_options_free(&options);
         return fflush(stdout) == 0 ? EXIT_OK : EXIT_RUNTIME;

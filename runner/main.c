@@ -6,10 +6,6 @@
 
 #include "runner/commands.h"
 
-#ifndef ENTRO_VERSION
-#error "ENTRO_VERSION is the project's version, from the build"
-#endif
-
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
