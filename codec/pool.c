@@ -1,4 +1,7 @@
-/* The loop pool; see pool.h. Workers sleep on a condition between loops: nothing spins. */
+/*
+ * The loop pool; see pool.h. Between loops workers look for the next one for a few microseconds, for waking
+ * one up costs about as much as a loop over a small matrix takes; then they sleep on a condition.
+ */
 #include "codec/pool.h"
 
 #include <pthread.h>
@@ -10,6 +13,10 @@
 
 #define MAX_THREADS 1024
 
+/* Looks before sleep, about 30 us; none where threads outnumber the processors and would keep one another
+ * from them. */
+#define N_LOOKS 1000
+
 struct worker {
     struct entro_pool *pool;
     pthread_t thread;
@@ -19,13 +26,14 @@ struct worker {
 struct entro_pool {
     unsigned n_threads;
     unsigned n_started; /* threads that run: worker 1..n_started */
+    unsigned n_looks;   /* N_LOOKS or 0 */
     struct worker *workers;
 
     pthread_mutex_t mutex; /* protects what follows up to next_item */
     pthread_cond_t work;   /* a new loop, or the end */
     pthread_cond_t done;   /* a worker left the loop */
-    unsigned long loop;    /* number of the current loop */
-    unsigned n_busy;       /* workers that have not left the current loop */
+    atomic_ulong loop;     /* number of the current loop; written under the mutex, looked at without */
+    atomic_uint n_busy;    /* workers that have not left the current loop; the same */
     bool quit;
     entro_pool_function *function;
     void *context;
@@ -53,14 +61,25 @@ static void run_items(struct entro_pool *pool, unsigned worker)
     }
 }
 
+static inline void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb");
+#endif
+}
+
 static void *worker_main(void *argument)
 {
     struct worker *self = argument;
     struct entro_pool *pool = self->pool;
     unsigned long seen = 0;
 
-    pthread_mutex_lock(&pool->mutex);
     for (;;) {
+        for (unsigned i = 0; i < pool->n_looks && pool->loop == seen; i++)
+            relax();
+        pthread_mutex_lock(&pool->mutex);
         while (pool->loop == seen && !pool->quit)
             pthread_cond_wait(&pool->work, &pool->mutex);
         if (pool->quit)
@@ -71,6 +90,7 @@ static void *worker_main(void *argument)
         pthread_mutex_lock(&pool->mutex);
         if (--pool->n_busy == 0)
             pthread_cond_signal(&pool->done);
+        pthread_mutex_unlock(&pool->mutex);
     }
     pthread_mutex_unlock(&pool->mutex);
     return NULL;
@@ -110,6 +130,7 @@ enum entro_error entro_pool_create(struct entro_pool **out, unsigned n_threads)
     if (pool == NULL)
         return ENTRO_ERROR_NO_MEMORY;
     pool->n_threads = n_threads;
+    pool->n_looks = n_threads <= entro_pool_default_threads() ? N_LOOKS : 0;
     pool->workers = calloc(n_threads, sizeof *pool->workers);
     if (pool->workers == NULL) {
         free(pool);
@@ -169,6 +190,8 @@ void entro_parallel_for(struct entro_pool *pool, size_t n_items, entro_pool_func
 
     run_items(pool, 0);
 
+    for (unsigned i = 0; i < pool->n_looks && pool->n_busy > 0; i++)
+        relax();
     pthread_mutex_lock(&pool->mutex);
     while (pool->n_busy > 0)
         pthread_cond_wait(&pool->done, &pool->mutex);
