@@ -3,7 +3,8 @@
 
 #include <stdbool.h>
 #include <string.h>
-#include <xxhash.h>
+
+#include "codec/checksum.h"
 
 static bool is_constant(const uint8_t *bytes, size_t size)
 {
@@ -28,7 +29,7 @@ struct entro_block entro_block_encode(const struct entro_pivot *pivot, const uin
         block.stored_bytes = (uint32_t)size;
         memcpy(target, bytes, size);
     }
-    block.xxh3_64 = XXH3_64bits(target, block.stored_bytes);
+    block.xxh3_64 = entro_checksum64(target, block.stored_bytes);
     return block;
 }
 
@@ -36,7 +37,7 @@ enum entro_error entro_block_decode(const struct entro_pivot *pivot, struct entr
                                     const uint8_t *stored, uint8_t *target, size_t size,
                                     struct entro_pivot_scratch *scratch)
 {
-    if (XXH3_64bits(stored, block.stored_bytes) != block.xxh3_64)
+    if (entro_checksum64(stored, block.stored_bytes) != block.xxh3_64)
         return ENTRO_ERROR_CHECKSUM;
     switch (block.method) {
     case ENTRO_METHOD_CONSTANT:

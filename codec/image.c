@@ -1,6 +1,7 @@
 /*
  * An image opened for reading; see image.h. The index is read into memory and validated by image_index.c;
- * blocks are read with pread, so that an image that shrinks or fails under us is an error and not a signal.
+ * blocks are decoded from a mapping (image_map.c) or read with pread, so that an image that shrinks or fails
+ * under us is an error and not a signal.
  */
 #include "codec/image.h"
 
@@ -18,6 +19,7 @@
 #include "codec/block.h"
 #include "codec/bytes.h"
 #include "codec/image_index.h"
+#include "codec/image_map.h"
 #include "codec/image_rules.h"
 
 struct entro_image {
@@ -25,6 +27,7 @@ struct entro_image {
     struct entro_image_info info;
     uint8_t *index_bytes;
     struct entro_index index;
+    struct entro_image_map *map;           /* owned */
     _Atomic(struct entro_pivot *) *pivots; /* one a codebook, made when first needed by whoever comes first */
 };
 
@@ -192,7 +195,12 @@ enum entro_error entro_image_open(struct entro_image **out, const char *path, st
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "%s: out of memory", path);
     image->fd = -1;
     struct entro_message detail = {""};
-    enum entro_error error = open_file(image, path, &detail);
+    image->map = calloc(1, sizeof *image->map);
+    enum entro_error error = ENTRO_OK;
+    if (image->map == NULL)
+        error = entro_fail(&detail, ENTRO_ERROR_NO_MEMORY, "out of memory");
+    if (error == ENTRO_OK)
+        error = open_file(image, path, &detail);
     if (error != ENTRO_OK) {
         entro_image_close(image);
         return entro_fail(message, error, "%s: %s", path, detail.text);
@@ -210,9 +218,26 @@ void entro_image_close(struct entro_image *image)
     free(image->pivots);
     entro_index_free(&image->index);
     free(image->index_bytes);
+    if (image->map != NULL)
+        entro_image_map_close(image->map);
+    free(image->map);
     if (image->fd >= 0)
         close(image->fd);
     free(image);
+}
+
+bool entro_image_map(struct entro_image *image)
+{
+    image->map->is_read = entro_image_map_is_safe(image->fd) &&
+                          entro_image_map_open(image->map, image->fd, image->info.image_bytes);
+    return image->map->is_read;
+}
+
+enum entro_error entro_image_lock(struct entro_image *image, struct entro_message *message)
+{
+    if (!entro_image_map_open(image->map, image->fd, image->info.image_bytes))
+        return entro_fail(message, ENTRO_ERROR_IO, "the image cannot be mapped: %s", strerror(errno));
+    return entro_image_map_lock(image->map, message);
 }
 
 const struct entro_image_info *entro_image_info(const struct entro_image *image)
@@ -240,7 +265,7 @@ struct entro_decoder *entro_decoder_create(void)
     struct entro_decoder *decoder = calloc(1, sizeof *decoder);
     if (decoder == NULL)
         return NULL;
-    decoder->scratch = entro_pivot_scratch_create();
+    decoder->scratch = entro_pivot_scratch_create(NULL);
     if (decoder->scratch == NULL) {
         free(decoder);
         return NULL;
@@ -303,20 +328,26 @@ enum entro_error entro_image_decode_block(const struct entro_image *image, const
                                           struct entro_message *message)
 {
     struct entro_block_place place = entro_image_block_place(image, plane, block);
+    const struct entro_block stored = {
+        .method = place.method, .stored_bytes = place.stored_bytes, .xxh3_64 = place.xxh3_64};
+    uint32_t size = entro_plane_block_size(plane, block);
     const struct entro_pivot *pivot = NULL;
-    enum entro_error error = read_at(image->fd, decoder->stored, place.stored_bytes, place.offset, message);
-    if (error != ENTRO_OK)
-        return error;
+    enum entro_error error;
     if (place.method == ENTRO_METHOD_CODED) {
         error = pivot_of_codebook(image, plane->codebook, &pivot);
         if (error != ENTRO_OK)
             return entro_fail(message, error, "codebook %" PRIu32 " of the image: %s", plane->codebook,
                               entro_error_name(error));
     }
-    const struct entro_block stored = {
-        .method = place.method, .stored_bytes = place.stored_bytes, .xxh3_64 = place.xxh3_64};
-    error = entro_block_decode(pivot, stored, decoder->stored, target, entro_plane_block_size(plane, block),
-                               decoder->scratch);
+    if (entro_image_map_has(image->map, place.offset, place.stored_bytes) &&
+        entro_image_map_decode(image->map, pivot, stored, place.offset, target, size, decoder->scratch) ==
+            ENTRO_OK)
+        return ENTRO_OK;
+    /* Not mapped, or something is wrong: what pread finds is what counts. */
+    error = read_at(image->fd, decoder->stored, place.stored_bytes, place.offset, message);
+    if (error != ENTRO_OK)
+        return error;
+    error = entro_block_decode(pivot, stored, decoder->stored, target, size, decoder->scratch);
     if (error == ENTRO_ERROR_CHECKSUM)
         return entro_fail(message, error,
                           "checksum mismatch in block %" PRIu64 " of the image (%" PRIu32

@@ -6,6 +6,7 @@
 #ifndef ENTRO_IMAGE_H
 #define ENTRO_IMAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -88,6 +89,20 @@ struct entro_image_info {
  */
 enum entro_error entro_image_open(struct entro_image **out, const char *path, struct entro_message *message);
 void entro_image_close(struct entro_image *image);
+
+/*
+ * From now on blocks are checked and decoded where they lie in the page cache, without a copy, where that is
+ * safe: the program has installed the handler of bus_guard.h, and nobody but its user and root may write to
+ * the image. False where not: blocks go on being read with pread. Before threads share the image.
+ */
+bool entro_image_map(struct entro_image *image);
+
+/*
+ * Reads the whole image into memory and keeps it there until it is closed. A child of fork has to do it
+ * again. ENTRO_ERROR_NO_MEMORY (the message says which limit and how to raise it), _IO. Before threads share
+ * the image.
+ */
+enum entro_error entro_image_lock(struct entro_image *image, struct entro_message *message);
 
 const struct entro_image_info *entro_image_info(const struct entro_image *image);
 const struct entro_file *entro_image_file(const struct entro_image *image,

@@ -42,6 +42,9 @@ struct entro_pivot;
 /* Scratch memory of one thread for blocks up to ENTRO_BLOCK_MAX_BYTES; reused from block to block. */
 struct entro_pivot_scratch;
 
+/* One variant of the inner loops; see pivot_kernels.h. */
+struct entro_pivot_kernels;
+
 /*
  * The lengths must be at most 15, belong to at least two symbols and make a complete code, else
  * ENTRO_ERROR_FORMAT. ENTRO_ERROR_NO_MEMORY. The caller frees with entro_pivot_free. Costs microseconds and
@@ -50,9 +53,14 @@ struct entro_pivot_scratch;
 enum entro_error entro_pivot_create(struct entro_pivot **out, const uint8_t lengths[ENTRO_N_SYMBOLS]);
 void entro_pivot_free(struct entro_pivot *pivot);
 
-/* NULL where memory is short. Not shared by threads at the same time. */
-struct entro_pivot_scratch *entro_pivot_scratch_create(void);
+/* `kernels` NULL: the fastest that run here, or those that the environment variable ENTRO_KERNEL names. NULL
+ * where memory is short. Not shared by threads at the same time. */
+struct entro_pivot_scratch *entro_pivot_scratch_create(const struct entro_pivot_kernels *kernels);
 void entro_pivot_scratch_free(struct entro_pivot_scratch *scratch);
+
+/* ENTRO_ERROR_ARGUMENT where ENTRO_KERNEL names kernels that this machine does not run; the message lists
+ * those that it does. For a program to call at its start. */
+enum entro_error entro_pivot_check_kernel(struct entro_message *message);
 
 /*
  * Encodes `size` (1 to ENTRO_BLOCK_MAX_BYTES) symbols. Returns the coded size, or 0 where it would exceed
@@ -70,5 +78,11 @@ size_t entro_pivot_encode(const struct entro_pivot *pivot, const uint8_t *symbol
 enum entro_error entro_pivot_decode(const struct entro_pivot *pivot, const uint8_t *stored,
                                     size_t stored_bytes, uint8_t *target, size_t size,
                                     struct entro_pivot_scratch *scratch);
+
+/*
+ * A hint: the next call of entro_pivot_decode with this scratch also brings these n_bytes bytes, those of a
+ * block that is to be decoded soon after, into the cache, little by little. They need not be readable.
+ */
+void entro_pivot_prefetch(struct entro_pivot_scratch *scratch, const uint8_t *next, size_t n_bytes);
 
 #endif

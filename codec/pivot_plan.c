@@ -1,4 +1,4 @@
-/* From code lengths to the plan: flat leaves, canonical order, post-order nodes; see pivot.h for the rules.
+/* From code lengths to the plan: flat leaves, canonical order, post-order steps; see pivot.h for the rules.
  */
 #include "codec/pivot_plan.h"
 
@@ -56,6 +56,7 @@ static void order_leaves(struct entro_pivot *pivot, const struct made_leaf *made
                          const uint8_t sorted[ENTRO_N_SYMBOLS])
 {
     unsigned rank = 0;
+    memset(pivot->rank_of_symbol, UINT8_MAX, sizeof pivot->rank_of_symbol);
     for (unsigned depth = 0; depth <= ENTRO_MAX_CODE_LENGTH; depth++) {
         for (unsigned i = 0; i < n_made; i++) {
             if (made[i].depth != depth)
@@ -69,26 +70,37 @@ static void order_leaves(struct entro_pivot *pivot, const struct made_leaf *made
             }
         }
     }
+    pivot->n_ranks = (uint16_t)rank;
 }
 
 /*
- * Adds the subtree whose root is at this depth and whose first leaf is *leaf; returns its root. Canonical
- * prefixes of a complete code mean that the next leaf is the leftmost one below. At most 15 deep.
+ * Adds the steps of the subtree whose root is at this depth and whose first leaf is *leaf; returns that of
+ * its root. Canonical prefixes of a complete code mean that the next leaf is the leftmost one below. At most
+ * 15 deep.
  */
-static int16_t add_subtree(struct entro_pivot *pivot, unsigned depth, unsigned *leaf)
+static uint8_t add_subtree(struct entro_pivot *pivot, unsigned depth, unsigned *leaf)
 {
-    struct entro_pivot_node node;
+    struct entro_pivot_step step = {
+        .first_leaf = (uint8_t)*leaf, .depth = (uint8_t)depth, .parent = ENTRO_PIVOT_NO_STEP};
     if (pivot->leaves[*leaf].depth == depth) {
-        node = (struct entro_pivot_node){.left = -1, .leaf = (uint8_t)*leaf};
-        ++*leaf;
+        step.is_leaf = true;
+        step.end_leaf = (uint8_t)++ * leaf;
+        if (pivot->leaves[step.first_leaf].width == 0)
+            return ENTRO_PIVOT_NO_STEP;
     } else {
-        node.left = add_subtree(pivot, depth + 1, leaf);
-        node.leaf = 0;
-        node.split_rank = pivot->leaves[*leaf].first_rank;
-        add_subtree(pivot, depth + 1, leaf);
+        step.left = add_subtree(pivot, depth + 1, leaf);
+        step.split_leaf = (uint8_t)*leaf;
+        step.split_rank = pivot->leaves[*leaf].first_rank;
+        step.right = add_subtree(pivot, depth + 1, leaf);
+        step.end_leaf = (uint8_t)*leaf;
     }
-    pivot->nodes[pivot->n_nodes] = node;
-    return (int16_t)pivot->n_nodes++;
+    uint8_t number = (uint8_t)pivot->n_steps++;
+    pivot->steps[number] = step;
+    if (!step.is_leaf && step.left != ENTRO_PIVOT_NO_STEP)
+        pivot->steps[step.left].parent = number;
+    if (!step.is_leaf && step.right != ENTRO_PIVOT_NO_STEP)
+        pivot->steps[step.right].parent = number;
+    return number;
 }
 
 enum entro_error entro_pivot_create(struct entro_pivot **out, const uint8_t lengths[ENTRO_N_SYMBOLS])

@@ -7,29 +7,6 @@
 
 #define LOW_BITS ((uint64_t)0x0101010101010101)
 
-static size_t count_ones_word(uint64_t word)
-{
-    word -= word >> 1 & 0x5555555555555555;
-    word = (word & 0x3333333333333333) + (word >> 2 & 0x3333333333333333);
-    word = (word + (word >> 4)) & 0x0f0f0f0f0f0f0f0f;
-    return (size_t)(word * LOW_BITS >> 56);
-}
-
-static uint64_t load_tail(const uint8_t *bytes, size_t n_bytes)
-{
-    uint64_t word = 0;
-    memcpy(&word, bytes, n_bytes);
-    return word;
-}
-
-static size_t count_ones(const uint8_t *bytes, size_t n_bytes)
-{
-    size_t n_ones = 0;
-    for (; n_bytes >= 8; bytes += 8, n_bytes -= 8)
-        n_ones += count_ones_word(entro_load_u64(bytes));
-    return n_ones + count_ones_word(load_tail(bytes, n_bytes));
-}
-
 /*
  * A row for each byte of a bitmap. For a merge: where each of 8 outputs comes from, 0 to 7 for the left
  * list's bytes, 8 to 15 for the right one's. For a partition: the inputs that go left, in order, then those
@@ -74,13 +51,17 @@ static inline void merge_eight(uint8_t *target, uint8_t bits, uint64_t left, uin
         target[i] = both[from[i]];
 }
 
-static inline void merge(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                         const uint8_t *right, bool left_constant, bool right_constant)
+static inline size_t merge(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
+                           const uint8_t *right, bool left_constant, bool right_constant)
 {
     uint64_t left_bytes = *left * LOW_BITS, right_bytes = *right * LOW_BITS;
+    size_t sum = 0;
     for (size_t i = 0; i < n; i += 8) {
         uint8_t bits = *bitmap++;
-        size_t n_right = (size_t)ones_in_byte[bits];
+        if (n - i < 8)
+            bits = (uint8_t)(bits & ((1 << (n - i)) - 1));
+        size_t n_right = ones_in_byte[bits];
+        sum += n_right;
         if (!left_constant) {
             left_bytes = entro_load_u64(left);
             left += 8 - n_right;
@@ -97,24 +78,25 @@ static inline void merge(uint8_t *target, size_t n, const uint8_t *bitmap, const
             memcpy(target + i, last, n - i);
         }
     }
+    return sum;
 }
 
-static void merge_lists(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                        const uint8_t *right)
+static size_t merge_lists(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
+                          const uint8_t *right)
 {
-    merge(target, n, bitmap, left, right, false, false);
+    return merge(target, n, bitmap, left, right, false, false);
 }
 
-static void merge_constant_left(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                                const uint8_t *right)
+static size_t merge_constant_left(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
+                                  const uint8_t *right)
 {
-    merge(target, n, bitmap, left, right, true, false);
+    return merge(target, n, bitmap, left, right, true, false);
 }
 
-static void merge_constant_right(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                                 const uint8_t *right)
+static size_t merge_constant_right(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
+                                   const uint8_t *right)
 {
-    merge(target, n, bitmap, left, right, false, true);
+    return merge(target, n, bitmap, left, right, false, true);
 }
 
 /* 8 bits to 8 bytes, 0 or 0xff. */
@@ -124,16 +106,22 @@ static uint64_t spread_bits(uint8_t bits)
     return (((spread + 0x7f7f7f7f7f7f7f7f) >> 7) & LOW_BITS) * 0xff;
 }
 
-static void merge_constants(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                            const uint8_t *right)
+static size_t merge_constants(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
+                              const uint8_t *right)
 {
     uint64_t from_left = *left * LOW_BITS, difference = from_left ^ *right * LOW_BITS;
-    for (; n >= 8; target += 8, n -= 8)
+    size_t sum = 0;
+    for (; n >= 8; target += 8, n -= 8) {
+        sum += ones_in_byte[*bitmap];
         entro_store_u64(target, from_left ^ (difference & spread_bits(*bitmap++)));
+    }
     if (n > 0) {
-        uint64_t bytes = from_left ^ (difference & spread_bits(*bitmap));
+        uint8_t bits = (uint8_t)(*bitmap & ((1 << n) - 1));
+        uint64_t bytes = from_left ^ (difference & spread_bits(bits));
+        sum += ones_in_byte[bits];
         memcpy(target, &bytes, n);
     }
+    return sum;
 }
 
 /* Eight numbers are `width` whole bytes. */
@@ -206,16 +194,18 @@ static inline uint8_t at_least(uint64_t bytes, uint64_t split)
 
 /* Eight bytes go to each list, of which those that belong there count: the others are overwritten, or end in
  * the slop. */
-static inline void partition(uint8_t *bitmap, const uint8_t *ranks, size_t n, uint8_t split_rank,
-                             uint8_t *left, uint8_t *right, bool to_left, bool to_right)
+static inline size_t partition(uint8_t *bitmap, const uint8_t *ranks, size_t n, uint8_t split_rank,
+                               uint8_t *left, uint8_t *right, bool to_left, bool to_right)
 {
     uint64_t split = split_rank * LOW_BITS;
+    size_t sum = 0;
     for (size_t i = 0; i < n; i += 8) {
         uint8_t bits = at_least(entro_load_u64(ranks + i), split);
         if (n - i < 8)
             bits = (uint8_t)(bits & ((1 << (n - i)) - 1));
         *bitmap++ = bits;
         size_t n_right = ones_in_byte[bits];
+        sum += n_right;
         uint64_t parted = 0;
         const uint8_t *from = partition_rows[bits];
         for (unsigned k = 0; k < 8; k++)
@@ -230,38 +220,34 @@ static inline void partition(uint8_t *bitmap, const uint8_t *ranks, size_t n, ui
             right += n_right;
         }
     }
+    return sum;
 }
 
-static void partition_any(uint8_t *bitmap, const uint8_t *ranks, size_t n, uint8_t split_rank, uint8_t *left,
-                          uint8_t *right)
+static size_t partition_any(uint8_t *bitmap, const uint8_t *ranks, size_t n, uint8_t split_rank,
+                            uint8_t *left, uint8_t *right)
 {
     if (left != NULL && right != NULL)
-        partition(bitmap, ranks, n, split_rank, left, right, true, true);
-    else if (left != NULL)
-        partition(bitmap, ranks, n, split_rank, left, right, true, false);
-    else if (right != NULL)
-        partition(bitmap, ranks, n, split_rank, left, right, false, true);
-    else
-        partition(bitmap, ranks, n, split_rank, left, right, false, false);
+        return partition(bitmap, ranks, n, split_rank, left, right, true, true);
+    if (left != NULL)
+        return partition(bitmap, ranks, n, split_rank, left, right, true, false);
+    if (right != NULL)
+        return partition(bitmap, ranks, n, split_rank, left, right, false, true);
+    return partition(bitmap, ranks, n, split_rank, left, right, false, false);
 }
 
-/* Four tables of counts: a run of one symbol does not wait for itself. */
-static void rank(uint8_t *ranks, const uint8_t *symbols, size_t n,
-                 const uint8_t rank_of_symbol[ENTRO_N_SYMBOLS], uint32_t counts[ENTRO_N_SYMBOLS])
+static uint8_t rank(uint8_t *ranks, const uint8_t *symbols, size_t n,
+                    const uint8_t rank_of_symbol[ENTRO_N_SYMBOLS])
 {
-    uint32_t tables[4][ENTRO_N_SYMBOLS] = {{0}};
+    uint8_t largest = 0;
     for (size_t i = 0; i < n; i++) {
-        uint8_t symbol = symbols[i];
-        ranks[i] = rank_of_symbol[symbol];
-        tables[i % 4][symbol]++;
+        ranks[i] = rank_of_symbol[symbols[i]];
+        largest = ranks[i] > largest ? ranks[i] : largest;
     }
-    for (unsigned symbol = 0; symbol < ENTRO_N_SYMBOLS; symbol++)
-        counts[symbol] = tables[0][symbol] + tables[1][symbol] + tables[2][symbol] + tables[3][symbol];
+    return largest;
 }
 
 const struct entro_pivot_kernels entro_pivot_portable = {
     .name = "portable",
-    .count_ones = count_ones,
     .merge = {{merge_lists, merge_constant_right}, {merge_constant_left, merge_constants}},
     .unpack = {NULL, unpack_1, unpack_2, unpack_3, unpack_4, unpack_5, unpack_6, unpack_7, unpack_8},
     .pack = {NULL, pack_1, pack_2, pack_3, pack_4, pack_5, pack_6, pack_7, pack_8},

@@ -14,7 +14,7 @@ static enum entro_error create(struct entro_writer *writer, const char *path, bo
     unsigned n_threads = entro_pool_threads(writer->pool);
     writer->scratch = calloc(n_threads, sizeof(struct entro_pivot_scratch *));
     for (unsigned i = 0; writer->scratch != NULL && i < n_threads; i++) {
-        writer->scratch[i] = entro_pivot_scratch_create();
+        writer->scratch[i] = entro_pivot_scratch_create(NULL);
         if (writer->scratch[i] == NULL)
             return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "%s: out of memory", path);
     }

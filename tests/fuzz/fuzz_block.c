@@ -73,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require(entro_pivot_create(&pivot, input.lengths) != ENTRO_OK || pivot != NULL);
     static struct entro_pivot_scratch *scratch;
     if (scratch == NULL)
-        scratch = entro_pivot_scratch_create();
+        scratch = entro_pivot_scratch_create(NULL);
     require(scratch != NULL);
     decode_hostile(pivot, data[0] % 4, &input, scratch);
     store_and_load(pivot, &input, scratch);

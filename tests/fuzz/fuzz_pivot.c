@@ -75,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     static struct entro_pivot_scratch *scratch;
     if (scratch == NULL)
-        scratch = entro_pivot_scratch_create();
+        scratch = entro_pivot_scratch_create(NULL);
     require(scratch != NULL);
     decode_and_encode(pivot, &input, scratch);
     encode_and_decode(pivot, &input, scratch);

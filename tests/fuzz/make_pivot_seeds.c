@@ -69,7 +69,7 @@ static int write_shape(const char *folder, const struct shape *shape, struct ent
 
 int main(int argc, char **argv)
 {
-    struct entro_pivot_scratch *scratch = entro_pivot_scratch_create();
+    struct entro_pivot_scratch *scratch = entro_pivot_scratch_create(NULL);
     int result = argc == 2 && scratch != NULL ? 0 : -1;
     for (size_t i = 0; result == 0 && i < sizeof shapes / sizeof shapes[0]; i++)
         result = write_shape(argv[1], &shapes[i], scratch);

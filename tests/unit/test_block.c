@@ -35,7 +35,7 @@ static int setup(void **state)
         counts[fixture->bytes[i]]++;
     }
     uint8_t lengths[ENTRO_N_SYMBOLS];
-    fixture->scratch = entro_pivot_scratch_create();
+    fixture->scratch = entro_pivot_scratch_create(NULL);
     fixture->stored = malloc(SIZE + ENTRO_READ_SLOP_BYTES);
     fixture->decoded = malloc(SIZE);
     if (!entro_code_lengths(counts, ENTRO_MAX_CODE_LENGTH, lengths) ||

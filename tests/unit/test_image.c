@@ -190,7 +190,7 @@ static void the_example_of_the_specification_is_what_the_encoder_writes(void **s
     static const char symbols[] = "abacadaebafa";
     uint8_t lengths[ENTRO_N_SYMBOLS] = {['a'] = 1, ['b'] = 3, ['c'] = 3, ['d'] = 3, ['e'] = 4, ['f'] = 4};
     struct entro_pivot *pivot;
-    struct entro_pivot_scratch *scratch = entro_pivot_scratch_create();
+    struct entro_pivot_scratch *scratch = entro_pivot_scratch_create(NULL);
     (void)state;
     assert_non_null(scratch);
     assert_int_equal(entro_pivot_create(&pivot, lengths), ENTRO_OK);

@@ -16,7 +16,7 @@ static struct entro_pivot_scratch *scratch;
 static int create_scratch(void **state)
 {
     (void)state;
-    scratch = entro_pivot_scratch_create();
+    scratch = entro_pivot_scratch_create(NULL);
     return scratch == NULL;
 }
 

@@ -1,0 +1,191 @@
+/* The decoder's walk over the tree: places, checks and the order of kernels. The loops over symbols are the
+ * kernels'. */
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codec/pivot.h"
+#include "codec/pivot_scratch.h"
+
+#define CACHE_LINE 64
+
+struct entro_pivot_scratch *entro_pivot_scratch_create(const struct entro_pivot_kernels *kernels)
+{
+    struct entro_pivot_scratch *scratch = calloc(1, sizeof *scratch);
+    if (scratch != NULL)
+        scratch->kernels = kernels != NULL ? kernels : entro_pivot_kernels_best();
+    return scratch;
+}
+
+void entro_pivot_scratch_free(struct entro_pivot_scratch *scratch)
+{
+    free(scratch);
+}
+
+void entro_pivot_prefetch(struct entro_pivot_scratch *scratch, const uint8_t *next, size_t n_bytes)
+{
+    scratch->next = next;
+    scratch->next_bytes = n_bytes;
+}
+
+/* The shortest form of at most three bytes, enough for a block's size; the bytes used, or 0. */
+static inline size_t get_leb128(const uint8_t *bytes, size_t n_bytes, uint32_t *value)
+{
+    if (n_bytes > 0 && bytes[0] < 0x80) {
+        *value = bytes[0];
+        return 1;
+    }
+    if (n_bytes > 1 && bytes[1] < 0x80) {
+        *value = (uint32_t)bytes[1] << 7 | (bytes[0] & 0x7fu);
+        return bytes[1] != 0 ? 2 : 0;
+    }
+    if (n_bytes > 2 && bytes[2] < 0x80) {
+        *value = (uint32_t)bytes[2] << 14 | (bytes[1] & 0x7fu) << 7 | (bytes[0] & 0x7fu);
+        return bytes[2] != 0 ? 3 : 0;
+    }
+    return 0;
+}
+
+/* Reads the leaf counts, which must add up to size, and what follows from them; the bytes used, or 0. */
+static size_t get_counts(const struct entro_pivot *pivot, struct entro_pivot_scratch *scratch,
+                         const uint8_t *stored, size_t stored_bytes, size_t size)
+{
+    size_t offset = 0;
+    uint32_t sum = 0, n_used = 0;
+    for (unsigned leaf = 0; leaf < pivot->n_leaves; leaf++) {
+        uint32_t count;
+        size_t used = get_leb128(stored + offset, stored_bytes - offset, &count);
+        if (used == 0 || count > size - sum)
+            return 0;
+        scratch->symbols_before[leaf] = sum;
+        scratch->leaves_before[leaf] = n_used;
+        scratch->lists[leaf] = sum + n_used * ENTRO_PIVOT_SLOP_BYTES;
+        scratch->used_leaves[n_used] = (uint8_t)leaf; /* written over where the leaf is empty */
+        n_used += count > 0;
+        sum += count;
+        offset += used;
+    }
+    scratch->symbols_before[pivot->n_leaves] = sum;
+    scratch->leaves_before[pivot->n_leaves] = n_used;
+    return sum == size ? offset : 0;
+}
+
+/* Whether symbols go both ways: else an inner node has no record, and its list is its child's. */
+static inline bool is_merge(const struct entro_pivot_scratch *scratch, const struct entro_pivot_step *step)
+{
+    const uint32_t *before = scratch->leaves_before;
+    return before[step->first_leaf] < before[step->split_leaf] &&
+           before[step->split_leaf] < before[step->end_leaf];
+}
+
+/* The two lists of a merge are in one buffer, its own list is in the other: that of the merges above it,
+ * odd or even. */
+static void choose_buffers(const struct entro_pivot *pivot, struct entro_pivot_scratch *scratch)
+{
+    uint8_t *buffers = scratch->buffer_of_step;
+    bool none_empty = scratch->leaves_before[pivot->n_leaves] == pivot->n_leaves;
+    buffers[pivot->n_steps - 1] = 0;
+    for (unsigned i = pivot->n_steps - 1u; i-- > 0;) {
+        unsigned parent = pivot->steps[i].parent;
+        buffers[i] = buffers[parent] ^ (none_empty || is_merge(scratch, &pivot->steps[parent]));
+    }
+}
+
+/* The bits of a record's last byte that belong to no symbol are zero. */
+static inline bool has_clear_end(const uint8_t *record, size_t n_bits)
+{
+    return n_bits % 8 == 0 || record[n_bits / 8] >> n_bits % 8 == 0;
+}
+
+struct side {
+    const uint8_t *list;
+    bool is_constant;
+};
+
+/* The symbols of the leaves first..end-1, which are not all empty, in `buffer`; a constant's is its one
+ * symbol. */
+static inline struct side side_of(const struct entro_pivot *pivot, const struct entro_pivot_scratch *scratch,
+                                  const uint8_t *buffer, unsigned first, unsigned end)
+{
+    uint32_t used = scratch->leaves_before[first];
+    if (scratch->leaves_before[end] == used + 1) {
+        const struct entro_pivot_leaf *leaf = &pivot->leaves[scratch->used_leaves[used]];
+        if (leaf->width == 0)
+            return (struct side){&pivot->symbol_of_rank[leaf->first_rank], true};
+    }
+    return (struct side){buffer + scratch->lists[first], false};
+}
+
+/* As much of the next block as was used of this one. */
+static inline size_t prefetch(const struct entro_pivot_scratch *scratch, size_t from, size_t to)
+{
+    if (to > scratch->next_bytes)
+        to = scratch->next_bytes;
+    for (; from < to; from += CACHE_LINE)
+        __builtin_prefetch(scratch->next + from, 0, 2);
+    return from;
+}
+
+/* Makes the lists one after another; false for records that no encoder writes. */
+static bool decode_records(const struct entro_pivot *pivot, const uint8_t *stored, size_t offset,
+                           size_t stored_bytes, uint8_t *target, size_t size,
+                           struct entro_pivot_scratch *scratch)
+{
+    const struct entro_pivot_kernels *kernels = scratch->kernels;
+    const uint32_t *before = scratch->symbols_before;
+    uint8_t *const buffers[2] = {scratch->even, scratch->odd};
+    size_t prefetched = 0;
+    for (unsigned i = 0; i < pivot->n_steps; i++) {
+        const struct entro_pivot_step *step = &pivot->steps[i];
+        size_t n = before[step->end_leaf] - before[step->first_leaf];
+        unsigned width = step->is_leaf ? pivot->leaves[step->first_leaf].width : 1;
+        if (step->is_leaf ? n == 0 : !is_merge(scratch, step))
+            continue;
+        size_t n_bits = n * width, n_bytes = (n_bits + 7) / 8;
+        const uint8_t *record = stored + offset;
+        if (n_bytes > stored_bytes - offset || !has_clear_end(record, n_bits))
+            return false;
+        offset += n_bytes;
+        if (prefetched < scratch->next_bytes)
+            prefetched = prefetch(scratch, prefetched, offset);
+
+        unsigned buffer = scratch->buffer_of_step[i];
+        uint8_t *list = n == size ? target : buffers[buffer] + scratch->lists[step->first_leaf];
+        if (step->is_leaf) {
+            kernels->unpack[width](list, n, record,
+                                   &pivot->symbol_of_rank[pivot->leaves[step->first_leaf].first_rank]);
+            continue;
+        }
+        const uint8_t *below = buffers[1 - buffer];
+        struct side left = side_of(pivot, scratch, below, step->first_leaf, step->split_leaf);
+        struct side right = side_of(pivot, scratch, below, step->split_leaf, step->end_leaf);
+        /* With as many ones as there are symbols on the right, the merge has used up its lists exactly. */
+        if (kernels->merge[left.is_constant][right.is_constant](list, n, record, left.list, right.list) !=
+            before[step->end_leaf] - before[step->split_leaf])
+            return false;
+    }
+    prefetch(scratch, prefetched, scratch->next_bytes);
+    return offset == stored_bytes;
+}
+
+enum entro_error entro_pivot_decode(const struct entro_pivot *pivot, const uint8_t *stored,
+                                    size_t stored_bytes, uint8_t *target, size_t size,
+                                    struct entro_pivot_scratch *scratch)
+{
+    if (size == 0 || size > ENTRO_BLOCK_MAX_BYTES)
+        return ENTRO_ERROR_FORMAT;
+    size_t records = get_counts(pivot, scratch, stored, stored_bytes, size);
+    if (records == 0)
+        return ENTRO_ERROR_FORMAT;
+    struct side all = side_of(pivot, scratch, target, 0, pivot->n_leaves);
+    bool good;
+    if (all.is_constant) {
+        memset(target, *all.list, size);
+        good = records == stored_bytes;
+    } else {
+        choose_buffers(pivot, scratch);
+        good = decode_records(pivot, stored, records, stored_bytes, target, size, scratch);
+    }
+    entro_pivot_prefetch(scratch, NULL, 0);
+    return good ? ENTRO_OK : ENTRO_ERROR_FORMAT;
+}
