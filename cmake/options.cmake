@@ -9,6 +9,7 @@ endif()
 
 set(ENTRO_SANITIZE "" CACHE STRING "Sanitizers for every target, as -fsanitize= takes them (address,undefined or thread)")
 option(ENTRO_FUZZ "Build the fuzz targets with libFuzzer (needs clang); otherwise they replay files" OFF)
+option(ENTRO_CODEC_ONLY "Build the codec library and its tests, and no program" OFF)
 option(ENTRO_WERROR "Treat warnings as errors" ON)
 
 add_compile_definitions(_GNU_SOURCE _FILE_OFFSET_BITS=64 ENTRO_VERSION="${PROJECT_VERSION}")

@@ -28,3 +28,24 @@ python_environment() {
     [ -x "$folder/bin/python" ] || /usr/bin/python3 -m venv "$folder"
     "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
 }
+
+# foreign_packages ARCHITECTURE FOLDER NAME...: unpacks packages of another architecture below a folder. They are not
+# installed, and nothing about the machine's own packages changes.
+foreign_packages() {
+    local architecture=$1 folder=$2
+    shift 2
+    [ -e "$folder/complete" ] && return 0
+    rm -rf "$folder"
+    mkdir -p "$folder/apt/lists/partial" "$folder/apt/archives/partial"
+    : >"$folder/apt/status"
+    folder=$(realpath "$folder")
+    local apt=(apt-get -qq -o "APT::Architecture=$architecture" -o "APT::Architectures=$architecture"
+        -o "Dir::State=$folder/apt" -o "Dir::State::status=$folder/apt/status" -o "Dir::Cache=$folder/apt")
+    [ "$(id -u)" -ne 0 ] || apt+=(-o APT::Sandbox::User=root)
+    "${apt[@]}" update
+    (cd "$folder/apt" && "${apt[@]}" download "$@")
+    local package
+    for package in "$folder"/apt/*.deb; do dpkg-deb -x "$package" "$folder"; done
+    rm -rf "$folder/apt"
+    : >"$folder/complete"
+}

@@ -156,11 +156,12 @@ static_assert(sizeof(struct entro_disk_layout) == 40, "layout record");
 /* A plane's size is stream size / record_bytes * field_bytes; it has ceil(size / 2^block_log2) blocks. */
 struct entro_disk_plane {
     uint64_t first_block;
-    uint32_t codebook; /* ENTRO_NONE where no block is coded */
+    uint32_t codebook;      /* ENTRO_NONE where no block is coded */
+    uint32_t root_codebook; /* for the bitmaps of the tree's root; ENTRO_NONE where they are not coded */
     uint8_t block_log2;
-    uint8_t reserved[3];
+    uint8_t reserved[7];
 };
-static_assert(sizeof(struct entro_disk_plane) == 16, "plane record");
+static_assert(sizeof(struct entro_disk_plane) == 24, "plane record");
 
 enum entro_method {
     ENTRO_METHOD_CONSTANT = 0, /* stored: the one byte that all bytes of the block are */

@@ -28,7 +28,7 @@ struct entro_image {
     uint8_t *index_bytes;
     struct entro_index index;
     struct entro_image_map *map;           /* owned */
-    _Atomic(struct entro_pivot *) *pivots; /* one a codebook, made when first needed by whoever comes first */
+    _Atomic(struct entro_pivot *) *pivots; /* one a plane, made when first needed by whoever comes first */
 };
 
 struct entro_decoder {
@@ -147,10 +147,10 @@ static enum entro_error read_index(struct entro_image *image, const struct entro
     if (error != ENTRO_OK)
         return error;
 
-    size_t n_codebooks = image->index.counts[ENTRO_TABLE_CODEBOOKS];
-    image->pivots = calloc(n_codebooks + 1, sizeof *image->pivots);
+    size_t n_planes = image->index.counts[ENTRO_TABLE_PLANES];
+    image->pivots = calloc(n_planes + 1, sizeof *image->pivots);
     if (image->pivots == NULL)
-        return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "no memory for %zu codebooks", n_codebooks);
+        return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "no memory for %zu planes", n_planes);
     return ENTRO_OK;
 }
 
@@ -213,7 +213,7 @@ void entro_image_close(struct entro_image *image)
 {
     if (image == NULL)
         return;
-    for (uint64_t i = 0; image->pivots != NULL && i < image->index.counts[ENTRO_TABLE_CODEBOOKS]; i++)
+    for (uint64_t i = 0; image->pivots != NULL && i < image->index.counts[ENTRO_TABLE_PLANES]; i++)
         entro_pivot_free(atomic_load_explicit(&image->pivots[i], memory_order_relaxed));
     free(image->pivots);
     entro_index_free(&image->index);
@@ -281,22 +281,34 @@ void entro_decoder_free(struct entro_decoder *decoder)
     free(decoder);
 }
 
-/* The steps of a codebook, made by the first who needs them; of several who make them at once, one wins and
- * the others drop theirs. */
-static enum entro_error pivot_of_codebook(const struct entro_image *image, uint32_t codebook,
-                                          const struct entro_pivot **out)
+static void get_lengths(const struct entro_image *image, uint32_t codebook, uint8_t lengths[ENTRO_N_SYMBOLS])
 {
-    struct entro_pivot *pivot = atomic_load_explicit(&image->pivots[codebook], memory_order_acquire);
+    entro_codebook_unpack(
+        image->index.tables[ENTRO_TABLE_CODEBOOKS] + (uint64_t)codebook * ENTRO_CODEBOOK_BYTES, lengths);
+}
+
+/* The steps of a plane's codebooks, made by the first who needs them; of several who make them at once, one
+ * wins and the others drop theirs. */
+static enum entro_error pivot_of_plane(const struct entro_image *image, const struct entro_plane *plane,
+                                       const struct entro_pivot **out)
+{
+    _Atomic(struct entro_pivot *) *place = &image->pivots[plane - image->index.planes];
+    struct entro_pivot *pivot = atomic_load_explicit(place, memory_order_acquire);
     if (pivot == NULL) {
-        uint8_t lengths[ENTRO_N_SYMBOLS];
+        uint8_t lengths[ENTRO_N_SYMBOLS], root_lengths[ENTRO_N_SYMBOLS];
         struct entro_pivot *made;
-        entro_codebook_unpack(
-            image->index.tables[ENTRO_TABLE_CODEBOOKS] + (uint64_t)codebook * ENTRO_CODEBOOK_BYTES, lengths);
-        enum entro_error error = entro_pivot_create(&made, lengths);
+        enum entro_error error;
+        get_lengths(image, plane->codebook, lengths);
+        if (plane->root_codebook != ENTRO_NONE) {
+            get_lengths(image, plane->root_codebook, root_lengths);
+            error = entro_pivot_create_with_root(&made, lengths, root_lengths);
+        } else {
+            error = entro_pivot_create(&made, lengths);
+        }
         if (error != ENTRO_OK)
             return error;
-        if (atomic_compare_exchange_strong_explicit(&image->pivots[codebook], &pivot, made,
-                                                    memory_order_acq_rel, memory_order_acquire))
+        if (atomic_compare_exchange_strong_explicit(place, &pivot, made, memory_order_acq_rel,
+                                                    memory_order_acquire))
             pivot = made;
         else
             entro_pivot_free(made);
@@ -334,7 +346,7 @@ enum entro_error entro_image_decode_block(const struct entro_image *image, const
     const struct entro_pivot *pivot = NULL;
     enum entro_error error;
     if (place.method == ENTRO_METHOD_CODED) {
-        error = pivot_of_codebook(image, plane->codebook, &pivot);
+        error = pivot_of_plane(image, plane, &pivot);
         if (error != ENTRO_OK)
             return entro_fail(message, error, "codebook %" PRIu32 " of the image: %s", plane->codebook,
                               entro_error_name(error));

@@ -53,9 +53,10 @@ struct entro_tensor {
 struct entro_plane {
     uint64_t size_bytes;
     uint64_t n_blocks;
-    uint64_t first_block; /* in the block table */
-    uint32_t codebook;    /* or ENTRO_NONE */
-    uint32_t block_bytes; /* a power of two */
+    uint64_t first_block;   /* in the block table */
+    uint32_t codebook;      /* or ENTRO_NONE */
+    uint32_t root_codebook; /* or ENTRO_NONE */
+    uint32_t block_bytes;   /* a power of two */
 };
 
 struct entro_stream {

@@ -256,3 +256,15 @@ const char *entro_codebook_fault(const uint8_t codebook[ENTRO_CODEBOOK_BYTES])
         return "is no complete code";
     return NULL;
 }
+
+bool entro_codebook_is_leaf(const uint8_t codebook[ENTRO_CODEBOOK_BYTES])
+{
+    uint8_t lengths[256], length = 0;
+    entro_codebook_unpack(codebook, lengths);
+    for (unsigned i = 0; i < 256; i++) {
+        if (lengths[i] != 0 && length != 0 && lengths[i] != length)
+            return false;
+        length = lengths[i] != 0 ? lengths[i] : length;
+    }
+    return true;
+}

@@ -55,4 +55,7 @@ void entro_codebook_unpack(const uint8_t codebook[ENTRO_CODEBOOK_BYTES], uint8_t
 /* NULL where the lengths make a complete code of at least two symbols, else what is wrong. */
 const char *entro_codebook_fault(const uint8_t codebook[ENTRO_CODEBOOK_BYTES]);
 
+/* Whether all codes of a good codebook have one length: its tree is a leaf. */
+bool entro_codebook_is_leaf(const uint8_t codebook[ENTRO_CODEBOOK_BYTES]);
+
 #endif

@@ -92,17 +92,35 @@ static enum entro_error parse_blocks(const struct entro_index *index, uint64_t s
     return ENTRO_OK;
 }
 
+/* Counts a codebook for the stream that is the first to use it. */
+static enum entro_error use_codebook(const struct entro_index *index, uint64_t plane, uint32_t codebook,
+                                     struct cursor *cursor, uint64_t *stored_bytes,
+                                     struct entro_message *message)
+{
+    if (codebook > cursor->n_codebooks || codebook >= index->counts[ENTRO_TABLE_CODEBOOKS])
+        return entro_fail(message, ENTRO_ERROR_FORMAT,
+                          "plane %" PRIu64 " has codebook %" PRIu32 ", expected at most %" PRIu64, plane,
+                          codebook, cursor->n_codebooks);
+    if (codebook == cursor->n_codebooks) {
+        cursor->n_codebooks++;
+        *stored_bytes += ENTRO_CODEBOOK_BYTES;
+    }
+    return ENTRO_OK;
+}
+
 static enum entro_error parse_plane(struct entro_index *index, uint64_t stream, uint64_t plane_bytes,
                                     struct cursor *cursor, uint64_t data_end, uint64_t *stored_bytes,
                                     struct entro_message *message)
 {
     struct entro_disk_plane disk;
+    enum entro_error error;
     uint64_t number = cursor->n_planes;
     memcpy(&disk, index->tables[ENTRO_TABLE_PLANES] + number * sizeof disk, sizeof disk);
     if (disk.block_log2 < ENTRO_BLOCK_LOG2_MIN || disk.block_log2 > ENTRO_BLOCK_LOG2_MAX)
         return entro_fail(message, ENTRO_ERROR_FORMAT, "plane %" PRIu64 " has blocks of 2^%u bytes", number,
                           disk.block_log2);
-    if (disk.reserved[0] != 0 || disk.reserved[1] != 0 || disk.reserved[2] != 0)
+    static const uint8_t zero[sizeof disk.reserved];
+    if (memcmp(disk.reserved, zero, sizeof zero) != 0)
         return entro_fail(message, ENTRO_ERROR_FORMAT, "plane %" PRIu64 " has reserved bytes that are not 0",
                           number);
 
@@ -112,6 +130,7 @@ static enum entro_error parse_plane(struct entro_index *index, uint64_t stream, 
     plane->n_blocks = entro_div_ceil_u64(plane_bytes, plane->block_bytes);
     plane->first_block = disk.first_block;
     plane->codebook = disk.codebook;
+    plane->root_codebook = disk.root_codebook;
     if (disk.first_block != cursor->n_blocks ||
         plane->n_blocks > index->counts[ENTRO_TABLE_BLOCKS] - cursor->n_blocks)
         return entro_fail(message, ENTRO_ERROR_FORMAT,
@@ -120,14 +139,20 @@ static enum entro_error parse_plane(struct entro_index *index, uint64_t stream, 
                           number, plane->n_blocks, disk.first_block, cursor->n_blocks,
                           index->counts[ENTRO_TABLE_BLOCKS]);
     if (disk.codebook != ENTRO_NONE) {
-        if (disk.codebook > cursor->n_codebooks || disk.codebook >= index->counts[ENTRO_TABLE_CODEBOOKS])
-            return entro_fail(message, ENTRO_ERROR_FORMAT,
-                              "plane %" PRIu64 " has codebook %" PRIu32 ", expected at most %" PRIu64, number,
-                              disk.codebook, cursor->n_codebooks);
-        if (disk.codebook == cursor->n_codebooks) {
-            cursor->n_codebooks++;
-            *stored_bytes += ENTRO_CODEBOOK_BYTES;
-        }
+        error = use_codebook(index, number, disk.codebook, cursor, stored_bytes, message);
+        if (error != ENTRO_OK)
+            return error;
+    }
+    if (disk.root_codebook != ENTRO_NONE) {
+        if (disk.codebook == ENTRO_NONE ||
+            entro_codebook_is_leaf(index->tables[ENTRO_TABLE_CODEBOOKS] +
+                                   (uint64_t)disk.codebook * ENTRO_CODEBOOK_BYTES))
+            return entro_fail(
+                message, ENTRO_ERROR_FORMAT,
+                "plane %" PRIu64 " has a codebook for the root of a tree that has no inner node", number);
+        error = use_codebook(index, number, disk.root_codebook, cursor, stored_bytes, message);
+        if (error != ENTRO_OK)
+            return error;
     }
     *stored_bytes += sizeof disk;
     cursor->n_planes++;

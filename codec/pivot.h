@@ -19,12 +19,16 @@
  * leaves have no record. Unused bits of a record's last byte are zero. The block ends exactly where the last
  * record ends.
  *
+ * With a codebook for the root: where the record of the root, which is the last one, has fewer than
+ * ceil(n/8) bytes, it is itself such a block, made of the ceil(n/8) bytes of the bitmap.
+ *
  * Records thus lie in the order in which a bottom-up decoder consumes them, and all their places follow from
  * the counts alone.
  */
 #ifndef ENTRO_PIVOT_H
 #define ENTRO_PIVOT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -51,7 +55,24 @@ struct entro_pivot_kernels;
  * about three kilobytes.
  */
 enum entro_error entro_pivot_create(struct entro_pivot **out, const uint8_t lengths[ENTRO_N_SYMBOLS]);
+
+/*
+ * With a second codebook, for the bitmaps of the tree's root as bytes: where nearly all symbols go one way,
+ * they have less than a bit a symbol. ENTRO_ERROR_FORMAT too where the tree has no inner node.
+ */
+enum entro_error entro_pivot_create_with_root(struct entro_pivot **out,
+                                              const uint8_t lengths[ENTRO_N_SYMBOLS],
+                                              const uint8_t root_lengths[ENTRO_N_SYMBOLS]);
 void entro_pivot_free(struct entro_pivot *pivot);
+
+/*
+ * Whether a second codebook pays for a plane of `size_bytes` symbols, and its lengths: judged by a sample of
+ * n_sampled of them, runs as they follow each other. False where it does not, as where the tree has no inner
+ * node, and where memory is short. Deterministic.
+ */
+bool entro_pivot_root_lengths(const uint8_t lengths[ENTRO_N_SYMBOLS], uint64_t size_bytes,
+                              const uint8_t *sample, size_t n_sampled,
+                              uint8_t root_lengths[ENTRO_N_SYMBOLS]);
 
 /* `kernels` NULL: the fastest that run here, or those that the environment variable ENTRO_KERNEL names. NULL
  * where memory is short. Not shared by threads at the same time. */
@@ -80,8 +101,8 @@ enum entro_error entro_pivot_decode(const struct entro_pivot *pivot, const uint8
                                     struct entro_pivot_scratch *scratch);
 
 /*
- * A hint: the next call of entro_pivot_decode with this scratch also brings these n_bytes bytes, those of a
- * block that is to be decoded soon after, into the cache, little by little. They need not be readable.
+ * A hint: the next call of entro_pivot_encode or _decode with this scratch also brings these n_bytes bytes,
+ * those that the call after it will read, into the cache, little by little. They need not be readable.
  */
 void entro_pivot_prefetch(struct entro_pivot_scratch *scratch, const uint8_t *next, size_t n_bytes);
 

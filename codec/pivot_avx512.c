@@ -41,11 +41,13 @@ static inline __m512i merge_step(__mmask64 ones, const uint8_t **left, const uin
 }
 
 static inline size_t merge(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                           const uint8_t *right, bool left_constant, bool right_constant)
+                           const uint8_t *right, const uint8_t *ahead, bool left_constant,
+                           bool right_constant)
 {
     __m512i left_bytes = _mm512_set1_epi8((char)*left), right_bytes = _mm512_set1_epi8((char)*right);
     size_t sum = 0;
-    for (; n >= STEP; target += STEP, bitmap += STEP / 8, n -= STEP) {
+    for (; n >= STEP; target += STEP, bitmap += STEP / 8, ahead += STEP / 4, n -= STEP) {
+        _mm_prefetch(ahead, _MM_HINT_T1);
         uint64_t ones = entro_load_u64(bitmap);
         size_t n_ones = (size_t)_mm_popcnt_u64(ones);
         sum += n_ones;
@@ -64,27 +66,27 @@ static inline size_t merge(uint8_t *target, size_t n, const uint8_t *bitmap, con
 }
 
 static size_t merge_lists(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                          const uint8_t *right)
+                          const uint8_t *right, const uint8_t *ahead)
 {
-    return merge(target, n, bitmap, left, right, false, false);
+    return merge(target, n, bitmap, left, right, ahead, false, false);
 }
 
 static size_t merge_constant_left(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                                  const uint8_t *right)
+                                  const uint8_t *right, const uint8_t *ahead)
 {
-    return merge(target, n, bitmap, left, right, true, false);
+    return merge(target, n, bitmap, left, right, ahead, true, false);
 }
 
 static size_t merge_constant_right(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                                   const uint8_t *right)
+                                   const uint8_t *right, const uint8_t *ahead)
 {
-    return merge(target, n, bitmap, left, right, false, true);
+    return merge(target, n, bitmap, left, right, ahead, false, true);
 }
 
 static size_t merge_constants(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                              const uint8_t *right)
+                              const uint8_t *right, const uint8_t *ahead)
 {
-    return merge(target, n, bitmap, left, right, true, true);
+    return merge(target, n, bitmap, left, right, ahead, true, true);
 }
 
 /* The `width` bytes of the j-th eight numbers go to the j-th 64-bit lane. */
@@ -219,15 +221,17 @@ WIDTH_KERNELS(8)
 /* A bit a symbol is a bitmap. */
 static void unpack_1(uint8_t *target, size_t n, const uint8_t *packed, const uint8_t *symbols)
 {
-    merge(target, n, packed, symbols, symbols + 1, true, true);
+    merge(target, n, packed, symbols, symbols + 1, packed, true, true);
 }
 
 static inline size_t partition(uint8_t *bitmap, const uint8_t *ranks, size_t n, uint8_t split_rank,
-                               uint8_t *left, uint8_t *right, bool to_left, bool to_right)
+                               uint8_t *left, uint8_t *right, const uint8_t *ahead, bool to_left,
+                               bool to_right)
 {
     const __m512i split = _mm512_set1_epi8((char)split_rank), zero = _mm512_setzero_si512();
     size_t sum = 0;
-    while (n > 0) {
+    for (; n > 0; ahead += STEP / 4) {
+        _mm_prefetch(ahead, _MM_HINT_T1);
         size_t n_step = n < STEP ? n : STEP;
         __mmask64 used = first_bits(n_step);
         __m512i bytes = _mm512_loadu_si512(ranks);
@@ -254,15 +258,15 @@ static inline size_t partition(uint8_t *bitmap, const uint8_t *ranks, size_t n, 
 }
 
 static size_t partition_any(uint8_t *bitmap, const uint8_t *ranks, size_t n, uint8_t split_rank,
-                            uint8_t *left, uint8_t *right)
+                            uint8_t *left, uint8_t *right, const uint8_t *ahead)
 {
     if (left != NULL && right != NULL)
-        return partition(bitmap, ranks, n, split_rank, left, right, true, true);
+        return partition(bitmap, ranks, n, split_rank, left, right, ahead, true, true);
     if (left != NULL)
-        return partition(bitmap, ranks, n, split_rank, left, right, true, false);
+        return partition(bitmap, ranks, n, split_rank, left, right, ahead, true, false);
     if (right != NULL)
-        return partition(bitmap, ranks, n, split_rank, left, right, false, true);
-    return partition(bitmap, ranks, n, split_rank, left, right, false, false);
+        return partition(bitmap, ranks, n, split_rank, left, right, ahead, false, true);
+    return partition(bitmap, ranks, n, split_rank, left, right, ahead, false, false);
 }
 
 static uint8_t rank(uint8_t *ranks, const uint8_t *symbols, size_t n,

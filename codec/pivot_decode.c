@@ -7,18 +7,24 @@
 #include "codec/pivot.h"
 #include "codec/pivot_scratch.h"
 
-#define CACHE_LINE 64
-
 struct entro_pivot_scratch *entro_pivot_scratch_create(const struct entro_pivot_kernels *kernels)
 {
     struct entro_pivot_scratch *scratch = calloc(1, sizeof *scratch);
-    if (scratch != NULL)
-        scratch->kernels = kernels != NULL ? kernels : entro_pivot_kernels_best();
+    struct entro_pivot_scratch *root = calloc(1, sizeof *root);
+    if (scratch == NULL || root == NULL) {
+        free(root);
+        free(scratch);
+        return NULL;
+    }
+    scratch->kernels = root->kernels = kernels != NULL ? kernels : entro_pivot_kernels_best();
+    scratch->root = root;
     return scratch;
 }
 
 void entro_pivot_scratch_free(struct entro_pivot_scratch *scratch)
 {
+    if (scratch != NULL)
+        free(scratch->root);
     free(scratch);
 }
 
@@ -116,14 +122,14 @@ static inline struct side side_of(const struct entro_pivot *pivot, const struct 
     return (struct side){buffer + scratch->lists[first], false};
 }
 
-/* As much of the next block as was used of this one. */
-static inline size_t prefetch(const struct entro_pivot_scratch *scratch, size_t from, size_t to)
+/* The root's record where it is coded: the bitmap, or NULL where no encoder writes it. */
+static const uint8_t *decode_root(const struct entro_pivot *pivot, const uint8_t *record, size_t record_bytes,
+                                  size_t n_bytes, struct entro_pivot_scratch *scratch)
 {
-    if (to > scratch->next_bytes)
-        to = scratch->next_bytes;
-    for (; from < to; from += CACHE_LINE)
-        __builtin_prefetch(scratch->next + from, 0, 2);
-    return from;
+    if (entro_pivot_decode(pivot->root, record, record_bytes, scratch->bitmap, n_bytes, scratch->root) !=
+        ENTRO_OK)
+        return NULL;
+    return scratch->bitmap;
 }
 
 /* Makes the lists one after another; false for records that no encoder writes. */
@@ -134,21 +140,21 @@ static bool decode_records(const struct entro_pivot *pivot, const uint8_t *store
     const struct entro_pivot_kernels *kernels = scratch->kernels;
     const uint32_t *before = scratch->symbols_before;
     uint8_t *const buffers[2] = {scratch->even, scratch->odd};
-    size_t prefetched = 0;
     for (unsigned i = 0; i < pivot->n_steps; i++) {
         const struct entro_pivot_step *step = &pivot->steps[i];
         size_t n = before[step->end_leaf] - before[step->first_leaf];
         unsigned width = step->is_leaf ? pivot->leaves[step->first_leaf].width : 1;
         if (step->is_leaf ? n == 0 : !is_merge(scratch, step))
             continue;
-        size_t n_bits = n * width, n_bytes = (n_bits + 7) / 8;
+        size_t n_bits = n * width, n_bytes = (n_bits + 7) / 8, left_bytes = stored_bytes - offset;
         const uint8_t *record = stored + offset;
-        if (n_bytes > stored_bytes - offset || !has_clear_end(record, n_bits))
+        if (i + 1u == pivot->n_steps && pivot->root != NULL && left_bytes < n_bytes) {
+            record = decode_root(pivot, record, left_bytes, n_bytes, scratch);
+            n_bytes = left_bytes;
+        }
+        if (record == NULL || n_bytes > left_bytes || !has_clear_end(record, n_bits))
             return false;
         offset += n_bytes;
-        if (prefetched < scratch->next_bytes)
-            prefetched = prefetch(scratch, prefetched, offset);
-
         unsigned buffer = scratch->buffer_of_step[i];
         uint8_t *list = n == size ? target : buffers[buffer] + scratch->lists[step->first_leaf];
         if (step->is_leaf) {
@@ -160,11 +166,11 @@ static bool decode_records(const struct entro_pivot *pivot, const uint8_t *store
         struct side left = side_of(pivot, scratch, below, step->first_leaf, step->split_leaf);
         struct side right = side_of(pivot, scratch, below, step->split_leaf, step->end_leaf);
         /* With as many ones as there are symbols on the right, the merge has used up its lists exactly. */
-        if (kernels->merge[left.is_constant][right.is_constant](list, n, record, left.list, right.list) !=
+        if (kernels->merge[left.is_constant][right.is_constant](list, n, record, left.list, right.list,
+                                                                entro_pivot_ahead(scratch, n, record)) !=
             before[step->end_leaf] - before[step->split_leaf])
             return false;
     }
-    prefetch(scratch, prefetched, scratch->next_bytes);
     return offset == stored_bytes;
 }
 

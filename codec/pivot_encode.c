@@ -2,6 +2,7 @@
  * The encoder's walk over the tree, from the root down: the reverse of the order of the records, which are
  * therefore written from the end of the target backwards. The loops over symbols are the kernels'.
  */
+#include <stdbool.h>
 #include <string.h>
 
 #include "codec/pivot.h"
@@ -46,24 +47,21 @@ static void set_child(struct entro_pivot_scratch *scratch, uint8_t child, uint8_
 /*
  * Partitions the list of an inner node. What goes right stays in its place: it is dealt with next. What goes
  * left waits in the other buffer, behind what waits there already, until all that is right of it is done.
- * Returns the bytes of the node's record, which end at `end`, or SIZE_MAX where `room` bytes before it are
- * too few.
+ * True where symbols go both ways: the bitmap is then the node's record.
  */
-static size_t encode_inner(const struct entro_pivot *pivot, struct entro_pivot_scratch *scratch,
-                           unsigned number, uint8_t *end, size_t room)
+static bool partition(const struct entro_pivot *pivot, struct entro_pivot_scratch *scratch, unsigned number,
+                      uint8_t *bitmap)
 {
     const struct entro_pivot_step *step = &pivot->steps[number];
     struct entro_pivot_list list = scratch->list_of_step[number];
     uint8_t *const buffers[2] = {scratch->even, scratch->odd};
     uint8_t *ranks = buffers[list.buffer] + list.offset;
-    size_t n_bytes = (list.n + 7) / 8;
-    /* Where all symbols go one way there is no record: its bits need not fit. */
-    uint8_t *bitmap = n_bytes <= room ? end - n_bytes : scratch->bitmap;
     uint8_t *left = step->left == ENTRO_PIVOT_NO_STEP ? NULL : buffers[1 - list.buffer] + list.other_offset;
     uint8_t *right = step->right == ENTRO_PIVOT_NO_STEP ? NULL : ranks;
-    uint32_t n_right = list.n == 0 ? 0
-                                   : (uint32_t)scratch->kernels->partition(bitmap, ranks, list.n,
-                                                                           step->split_rank, left, right);
+    uint32_t n_right = 0;
+    if (list.n > 0)
+        n_right = (uint32_t)scratch->kernels->partition(bitmap, ranks, list.n, step->split_rank, left, right,
+                                                        entro_pivot_ahead(scratch, list.n, ranks));
     uint32_t n_left = list.n - n_right;
     set_child(scratch, step->left, step->first_leaf,
               (struct entro_pivot_list){.n = n_left,
@@ -75,9 +73,40 @@ static size_t encode_inner(const struct entro_pivot *pivot, struct entro_pivot_s
                                         .buffer = list.buffer,
                                         .offset = list.offset,
                                         .other_offset = list.other_offset + n_left + ENTRO_PIVOT_SLOP_BYTES});
-    if (n_left == 0 || n_right == 0)
+    return n_left > 0 && n_right > 0;
+}
+
+/* These write the record of a node so that it ends at `end`, and return its bytes, or SIZE_MAX where `room`
+ * bytes before it are too few. */
+static size_t encode_inner(const struct entro_pivot *pivot, struct entro_pivot_scratch *scratch,
+                           unsigned number, uint8_t *end, size_t room)
+{
+    size_t n_bytes = (scratch->list_of_step[number].n + 7u) / 8;
+    /* Where all symbols go one way there is no record: its bits need not fit. */
+    uint8_t *bitmap = n_bytes <= room ? end - n_bytes : scratch->bitmap;
+    if (!partition(pivot, scratch, number, bitmap))
         return 0;
     return bitmap == scratch->bitmap ? SIZE_MAX : n_bytes;
+}
+
+/* Of a pivot with a codebook for the root. */
+static size_t encode_root(const struct entro_pivot *pivot, struct entro_pivot_scratch *scratch,
+                          unsigned number, uint8_t *end, size_t room)
+{
+    size_t n_bytes = (scratch->list_of_step[number].n + 7u) / 8;
+    if (!partition(pivot, scratch, number, scratch->bitmap))
+        return 0;
+    const uint8_t *record = scratch->root->bitmap;
+    size_t coded_bytes = entro_pivot_encode(pivot->root, scratch->bitmap, n_bytes, scratch->root->bitmap,
+                                            n_bytes - 1, scratch->root);
+    if (coded_bytes == 0) {
+        record = scratch->bitmap;
+        coded_bytes = n_bytes;
+    }
+    if (coded_bytes > room)
+        return SIZE_MAX;
+    memcpy(end - coded_bytes, record, coded_bytes);
+    return coded_bytes;
 }
 
 static size_t encode_leaf(const struct entro_pivot *pivot, struct entro_pivot_scratch *scratch,
@@ -108,13 +137,16 @@ size_t entro_pivot_encode(const struct entro_pivot *pivot, const uint8_t *symbol
     scratch->list_of_step[number - 1] = (struct entro_pivot_list){.n = (uint32_t)size};
     size_t room = capacity;
     while (number-- > 0) {
-        size_t n_bytes = pivot->steps[number].is_leaf
-                             ? encode_leaf(pivot, scratch, number, target + room, room)
-                             : encode_inner(pivot, scratch, number, target + room, room);
+        bool is_root = number + 1u == pivot->n_steps;
+        size_t n_bytes =
+            pivot->steps[number].is_leaf     ? encode_leaf(pivot, scratch, number, target + room, room)
+            : is_root && pivot->root != NULL ? encode_root(pivot, scratch, number, target + room, room)
+                                             : encode_inner(pivot, scratch, number, target + room, room);
         if (n_bytes == SIZE_MAX)
             return 0;
         room -= n_bytes;
     }
+    entro_pivot_prefetch(scratch, NULL, 0);
     size_t counts_bytes = put_counts(pivot, scratch, target, room);
     if (counts_bytes == 0)
         return 0;

@@ -35,7 +35,7 @@ static const struct {
 } variants[] = {
     {&entro_pivot_portable, always},
 #if defined(__x86_64__)
-    /* {&entro_pivot_avx2, has_avx2}, */
+    {&entro_pivot_avx2, has_avx2},
     {&entro_pivot_avx512, has_avx512},
 #elif defined(__aarch64__)
     {&entro_pivot_neon, always},

@@ -20,12 +20,20 @@
 #define ENTRO_PIVOT_SLOP_BYTES 64
 
 /*
+ * Kernels that pass over n symbols may meanwhile bring the ENTRO_PIVOT_AHEAD_BYTES(n) bytes from `ahead` on
+ * into the cache, evenly: memory that will be needed soon, at no cost while the loop computes. (Asked for at
+ * once, they stall it.) Any address is allowed; it need not be readable.
+ */
+#define ENTRO_PIVOT_AHEAD_BYTES(n) ((n) / 4)
+
+/*
  * target[i] is the next byte of right where bit i is set, else of left; returns the number of ones among the
  * n bits. A constant side is one byte, which is never used up. The bitmap need not fit the lists: each may be
- * read n bytes (and the slop) from its start on, and what target holds then means nothing.
+ * read n bytes (and the slop) from its start on, and what target holds then means nothing. `ahead`: see
+ * above.
  */
 typedef size_t entro_pivot_merge(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                                 const uint8_t *right);
+                                 const uint8_t *right, const uint8_t *ahead);
 
 /* target[i] = symbols[the i-th number of `width` bits]. */
 typedef void entro_pivot_unpack(uint8_t *target, size_t n, const uint8_t *packed, const uint8_t *symbols);
@@ -40,7 +48,7 @@ typedef void entro_pivot_pack(uint8_t *packed, const uint8_t *ranks, size_t n, u
  * last byte.
  */
 typedef size_t entro_pivot_partition(uint8_t *bitmap, const uint8_t *ranks, size_t n, uint8_t split_rank,
-                                     uint8_t *left, uint8_t *right);
+                                     uint8_t *left, uint8_t *right, const uint8_t *ahead);
 
 struct entro_pivot_kernels {
     const char *name;

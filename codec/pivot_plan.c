@@ -108,13 +108,13 @@ enum entro_error entro_pivot_create(struct entro_pivot **out, const uint8_t leng
     *out = NULL;
     if (!is_complete_code(lengths))
         return ENTRO_ERROR_FORMAT;
-    struct entro_pivot *pivot = calloc(1, sizeof *pivot);
-    if (pivot == NULL)
-        return ENTRO_ERROR_NO_MEMORY;
-
     uint8_t sorted[ENTRO_N_SYMBOLS];
     struct made_leaf made[ENTRO_PIVOT_MAX_LEAVES];
     unsigned n_made = make_leaves(lengths, sorted, made);
+    struct entro_pivot *pivot = calloc(1, sizeof *pivot + (2 * n_made - 1) * sizeof pivot->steps[0]);
+    if (pivot == NULL)
+        return ENTRO_ERROR_NO_MEMORY;
+
     order_leaves(pivot, made, n_made, sorted);
     unsigned first_leaf = 0;
     add_subtree(pivot, 0, &first_leaf);
@@ -122,7 +122,27 @@ enum entro_error entro_pivot_create(struct entro_pivot **out, const uint8_t leng
     return ENTRO_OK;
 }
 
+enum entro_error entro_pivot_create_with_root(struct entro_pivot **out,
+                                              const uint8_t lengths[ENTRO_N_SYMBOLS],
+                                              const uint8_t root_lengths[ENTRO_N_SYMBOLS])
+{
+    struct entro_pivot *pivot;
+    enum entro_error error = entro_pivot_create(&pivot, lengths);
+    *out = NULL;
+    if (error != ENTRO_OK)
+        return error;
+    error = pivot->n_leaves == 1 ? ENTRO_ERROR_FORMAT : entro_pivot_create(&pivot->root, root_lengths);
+    if (error != ENTRO_OK) {
+        entro_pivot_free(pivot);
+        return error;
+    }
+    *out = pivot;
+    return ENTRO_OK;
+}
+
 void entro_pivot_free(struct entro_pivot *pivot)
 {
+    if (pivot != NULL)
+        free(pivot->root);
     free(pivot);
 }

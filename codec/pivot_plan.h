@@ -49,11 +49,12 @@ struct entro_pivot {
     uint16_t n_leaves;
     uint16_t n_steps; /* at least 1; the root is the last */
     uint16_t n_ranks;
+    struct entro_pivot *root; /* the plan of the root's bitmaps, without one of its own; NULL: none */
     struct entro_pivot_leaf leaves[ENTRO_PIVOT_MAX_LEAVES];
-    struct entro_pivot_step steps[ENTRO_PIVOT_MAX_STEPS];
     uint8_t rank_of_symbol[ENTRO_N_SYMBOLS];     /* 255 for symbols without a code */
     uint8_t symbol_of_rank[2 * ENTRO_N_SYMBOLS]; /* kernels may load 64 bytes, or a full table of 256, from
                                                     any rank on */
+    struct entro_pivot_step steps[];
 };
 
 #endif

@@ -4,41 +4,20 @@
 
 #include "codec/bytes.h"
 #include "codec/pivot_kernels.h"
+#include "codec/pivot_rows.h"
 
 #define LOW_BITS ((uint64_t)0x0101010101010101)
 
-/*
- * A row for each byte of a bitmap. For a merge: where each of 8 outputs comes from, 0 to 7 for the left
- * list's bytes, 8 to 15 for the right one's. For a partition: the inputs that go left, in order, then those
- * that go right.
- */
-#define ROWS_4(row, bits) row(bits), row((bits) + 1), row((bits) + 2), row((bits) + 3)
-#define ROWS_16(row, bits)                                                                                   \
-    ROWS_4(row, bits), ROWS_4(row, (bits) + 4), ROWS_4(row, (bits) + 8), ROWS_4(row, (bits) + 12)
-#define ROWS_64(row, bits)                                                                                   \
-    ROWS_16(row, bits), ROWS_16(row, (bits) + 16), ROWS_16(row, (bits) + 32), ROWS_16(row, (bits) + 48)
-#define ALL_ROWS(row)        ROWS_64(row, 0), ROWS_64(row, 64), ROWS_64(row, 128), ROWS_64(row, 192)
-#define ONES_BELOW(bits, i)  __builtin_popcount((bits) & ((1 << (i)) - 1))
-#define SLOT(bits, i, right) ((bits) >> (i)&1 ? (right) + ONES_BELOW(bits, i) : (i)-ONES_BELOW(bits, i))
-#define FROM(bits, i)        SLOT(bits, i, 8)
+/* For a merge: where each of 8 outputs comes from, 0 to 7 for the left list's bytes, 8 to 15 for the right
+ * one's. */
+#define FROM(bits, i) (ENTRO_BIT_AT(bits, i) ? 8 + ENTRO_ONES_BELOW(bits, i) : (i)-ENTRO_ONES_BELOW(bits, i))
 #define MERGE_ROW(bits)                                                                                      \
     {                                                                                                        \
-        FROM(bits, 0), FROM(bits, 1), FROM(bits, 2), FROM(bits, 3), FROM(bits, 4), FROM(bits, 5),            \
-            FROM(bits, 6), FROM(bits, 7)                                                                     \
+        ENTRO_ROW(FROM, bits)                                                                                \
     }
-#define IS_AT(bits, i, slot) (SLOT(bits, i, 8 - ONES_BELOW(bits, 8)) == (slot))
-#define AT(bits, slot)                                                                                       \
-    (IS_AT(bits, 1, slot) + 2 * IS_AT(bits, 2, slot) + 3 * IS_AT(bits, 3, slot) + 4 * IS_AT(bits, 4, slot) + \
-     5 * IS_AT(bits, 5, slot) + 6 * IS_AT(bits, 6, slot) + 7 * IS_AT(bits, 7, slot))
-#define PARTITION_ROW(bits)                                                                                  \
-    {                                                                                                        \
-        AT(bits, 0), AT(bits, 1), AT(bits, 2), AT(bits, 3), AT(bits, 4), AT(bits, 5), AT(bits, 6),           \
-            AT(bits, 7)                                                                                      \
-    }
-#define ONES_ROW(bits) ONES_BELOW(bits, 8)
-static const uint8_t ones_in_byte[256] = {ALL_ROWS(ONES_ROW)};
-static const uint8_t merge_rows[256][8] = {ALL_ROWS(MERGE_ROW)};
-static const uint8_t partition_rows[256][8] = {ALL_ROWS(PARTITION_ROW)};
+#define ONES_ROW(bits) ENTRO_ONES_BELOW(bits, 8)
+static const uint8_t ones_in_byte[256] = {ENTRO_ALL_ROWS(ONES_ROW)};
+static const uint8_t merge_rows[256][8] = {ENTRO_ALL_ROWS(MERGE_ROW)};
 
 /* Eight outputs. The lists are read beyond what is used: into their slop. */
 static inline void merge_eight(uint8_t *target, uint8_t bits, uint64_t left, uint64_t right)
@@ -52,8 +31,10 @@ static inline void merge_eight(uint8_t *target, uint8_t bits, uint64_t left, uin
 }
 
 static inline size_t merge(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                           const uint8_t *right, bool left_constant, bool right_constant)
+                           const uint8_t *right, const uint8_t *ahead, bool left_constant,
+                           bool right_constant)
 {
+    (void)ahead; /* this loop is slower than the hardware's own prefetching */
     uint64_t left_bytes = *left * LOW_BITS, right_bytes = *right * LOW_BITS;
     size_t sum = 0;
     for (size_t i = 0; i < n; i += 8) {
@@ -82,21 +63,21 @@ static inline size_t merge(uint8_t *target, size_t n, const uint8_t *bitmap, con
 }
 
 static size_t merge_lists(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                          const uint8_t *right)
+                          const uint8_t *right, const uint8_t *ahead)
 {
-    return merge(target, n, bitmap, left, right, false, false);
+    return merge(target, n, bitmap, left, right, ahead, false, false);
 }
 
 static size_t merge_constant_left(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                                  const uint8_t *right)
+                                  const uint8_t *right, const uint8_t *ahead)
 {
-    return merge(target, n, bitmap, left, right, true, false);
+    return merge(target, n, bitmap, left, right, ahead, true, false);
 }
 
 static size_t merge_constant_right(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                                   const uint8_t *right)
+                                   const uint8_t *right, const uint8_t *ahead)
 {
-    return merge(target, n, bitmap, left, right, false, true);
+    return merge(target, n, bitmap, left, right, ahead, false, true);
 }
 
 /* 8 bits to 8 bytes, 0 or 0xff. */
@@ -107,8 +88,9 @@ static uint64_t spread_bits(uint8_t bits)
 }
 
 static size_t merge_constants(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                              const uint8_t *right)
+                              const uint8_t *right, const uint8_t *ahead)
 {
+    (void)ahead;
     uint64_t from_left = *left * LOW_BITS, difference = from_left ^ *right * LOW_BITS;
     size_t sum = 0;
     for (; n >= 8; target += 8, n -= 8) {
@@ -195,8 +177,10 @@ static inline uint8_t at_least(uint64_t bytes, uint64_t split)
 /* Eight bytes go to each list, of which those that belong there count: the others are overwritten, or end in
  * the slop. */
 static inline size_t partition(uint8_t *bitmap, const uint8_t *ranks, size_t n, uint8_t split_rank,
-                               uint8_t *left, uint8_t *right, bool to_left, bool to_right)
+                               uint8_t *left, uint8_t *right, const uint8_t *ahead, bool to_left,
+                               bool to_right)
 {
+    (void)ahead;
     uint64_t split = split_rank * LOW_BITS;
     size_t sum = 0;
     for (size_t i = 0; i < n; i += 8) {
@@ -207,7 +191,7 @@ static inline size_t partition(uint8_t *bitmap, const uint8_t *ranks, size_t n, 
         size_t n_right = ones_in_byte[bits];
         sum += n_right;
         uint64_t parted = 0;
-        const uint8_t *from = partition_rows[bits];
+        const uint8_t *from = entro_pivot_partition_rows[bits];
         for (unsigned k = 0; k < 8; k++)
             parted |= (uint64_t)ranks[i + from[k]] << 8 * k;
         if (to_left) {
@@ -224,25 +208,25 @@ static inline size_t partition(uint8_t *bitmap, const uint8_t *ranks, size_t n, 
 }
 
 static size_t partition_any(uint8_t *bitmap, const uint8_t *ranks, size_t n, uint8_t split_rank,
-                            uint8_t *left, uint8_t *right)
+                            uint8_t *left, uint8_t *right, const uint8_t *ahead)
 {
     if (left != NULL && right != NULL)
-        return partition(bitmap, ranks, n, split_rank, left, right, true, true);
+        return partition(bitmap, ranks, n, split_rank, left, right, ahead, true, true);
     if (left != NULL)
-        return partition(bitmap, ranks, n, split_rank, left, right, true, false);
+        return partition(bitmap, ranks, n, split_rank, left, right, ahead, true, false);
     if (right != NULL)
-        return partition(bitmap, ranks, n, split_rank, left, right, false, true);
-    return partition(bitmap, ranks, n, split_rank, left, right, false, false);
+        return partition(bitmap, ranks, n, split_rank, left, right, ahead, false, true);
+    return partition(bitmap, ranks, n, split_rank, left, right, ahead, false, false);
 }
 
 static uint8_t rank(uint8_t *ranks, const uint8_t *symbols, size_t n,
                     const uint8_t rank_of_symbol[ENTRO_N_SYMBOLS])
 {
     uint8_t largest = 0;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         ranks[i] = rank_of_symbol[symbols[i]];
+    for (size_t i = 0; i < n; i++) /* apart: this loop compilers make words of */
         largest = ranks[i] > largest ? ranks[i] : largest;
-    }
     return largest;
 }
 

@@ -21,7 +21,8 @@ struct entro_pivot_list {
 
 struct entro_pivot_scratch {
     const struct entro_pivot_kernels *kernels;
-    const uint8_t *next; /* to be prefetched; NULL: nothing */
+    struct entro_pivot_scratch *root; /* for the root's bitmaps; NULL in that one itself */
+    const uint8_t *next;              /* to be prefetched; NULL: nothing */
     size_t next_bytes;
     uint32_t leaf_counts[ENTRO_PIVOT_MAX_LEAVES];
     /* Of a decoder, before each leaf and behind the last one: the symbols, the leaves that have any, and
@@ -31,9 +32,9 @@ struct entro_pivot_scratch {
     uint32_t lists[ENTRO_PIVOT_MAX_LEAVES + 1];
     uint8_t used_leaves[ENTRO_PIVOT_MAX_LEAVES]; /* those that have symbols */
     uint8_t buffer_of_step[ENTRO_PIVOT_MAX_STEPS];
+    uint8_t bitmap[ENTRO_BLOCK_MAX_BYTES / 8 + ENTRO_PIVOT_SLOP_BYTES]; /* the root's */
     /* Of an encoder: */
     struct entro_pivot_list list_of_step[ENTRO_PIVOT_MAX_STEPS];
-    uint8_t bitmap[ENTRO_BLOCK_MAX_BYTES / 8 + 8];
     /*
      * Two buffers for lists of symbols (of an encoder: ranks): what a merge reads is in one, what it writes
      * in the other. A merge under a hostile bitmap may read a whole block's size from the start of any list
@@ -43,6 +44,21 @@ struct entro_pivot_scratch {
     uint8_t even[ENTRO_PIVOT_LISTS_BYTES + ENTRO_BLOCK_MAX_BYTES + 2048 + 64];
     uint8_t odd[ENTRO_PIVOT_LISTS_BYTES + ENTRO_BLOCK_MAX_BYTES + ENTRO_PIVOT_SLOP_BYTES];
 };
+
+/* What a kernel that passes over n symbols is to fetch: the next part of what is to be prefetched, or, when
+ * all of that is done, nothing new: `near`, which is in the cache. */
+static inline const uint8_t *entro_pivot_ahead(struct entro_pivot_scratch *scratch, size_t n,
+                                               const uint8_t *near)
+{
+    if (scratch->next_bytes == 0)
+        return near;
+    const uint8_t *ahead = scratch->next;
+    size_t n_bytes = ENTRO_PIVOT_AHEAD_BYTES(n);
+    n_bytes = n_bytes < scratch->next_bytes ? n_bytes : scratch->next_bytes;
+    scratch->next += n_bytes;
+    scratch->next_bytes -= n_bytes;
+    return ahead;
+}
 
 _Static_assert((ENTRO_PIVOT_LISTS_BYTES + ENTRO_BLOCK_MAX_BYTES + 2048 + 64) % 4096 >= 1024 &&
                    (ENTRO_PIVOT_LISTS_BYTES + ENTRO_BLOCK_MAX_BYTES + 2048 + 64) % 4096 <= 3072,

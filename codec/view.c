@@ -10,6 +10,7 @@
 
 #include "codec/bytes.h"
 #include "codec/half.h"
+#include "codec/view_kernels.h"
 
 #define N_CODE_BYTES  256
 #define RUN_ELEMENTS  256 /* even: a run of u4 codes is whole bytes */
@@ -26,8 +27,11 @@ struct entro_view {
     const uint8_t *row_scale; /* not owned, NULL where absent */
     const uint8_t *outliers;  /* not owned */
     size_t n_outliers;
-    float *column_scale; /* owned, NULL where absent */
+    float *column_scale;                      /* owned, NULL where absent */
+    const struct entro_view_kernels *kernels; /* NULL: the portable code does it all */
+    float scale;
     float value[N_CODE_BYTES];
+    uint16_t half_of_code[N_CODE_BYTES]; /* value in a 16-bit type */
     union {
         uint16_t half[N_CODE_BYTES];    /* u8 to a 16-bit type */
         uint32_t halves[N_CODE_BYTES];  /* u4 pair to a 16-bit type */
@@ -120,8 +124,10 @@ static uint16_t to_half(enum entro_dtype dtype, float value)
 static void fill_tables(struct entro_view *view, const struct entro_tensor *tensor)
 {
     unsigned n_codes = 1U << tensor->bits;
-    for (unsigned code = 0; code < n_codes; code++)
+    for (unsigned code = 0; code < n_codes; code++) {
         view->value[code] = scaled(tensor->scale, (int64_t)code - tensor->zero_point);
+        view->half_of_code[code] = to_half(view->dtype, view->value[code]);
+    }
     for (unsigned byte = 0; byte < N_CODE_BYTES; byte++) {
         if (tensor->bits == 8) {
             view->table.half[byte] = to_half(view->dtype, view->value[byte]);
@@ -223,6 +229,8 @@ enum entro_error entro_view_create(struct entro_view **out, const struct entro_t
     view->dtype = dtype;
     view->bits = tensor->bits;
     view->zero_point = tensor->zero_point;
+    view->scale = tensor->scale;
+    entro_view_use_kernels(view, entro_view_kernels_at(0));
     view->n_elements = tensor->n_elements;
     view->n_columns = tensor->n_columns;
 
@@ -265,10 +273,33 @@ static void store_value(enum entro_dtype dtype, float value, uint8_t *target)
         entro_store_u16(target, to_half(dtype, value));
 }
 
+void entro_view_use_kernels(struct entro_view *view, const struct entro_view_kernels *kernels)
+{
+    bool is_exact =
+        view->zero_point < ENTRO_VIEW_MAX_ZERO_POINT && view->zero_point > -ENTRO_VIEW_MAX_ZERO_POINT;
+    view->kernels = is_exact ? kernels : NULL;
+}
+
+static struct entro_view_grid grid_of(const struct entro_view *view)
+{
+    return (struct entro_view_grid){.dtype = view->dtype,
+                                    .bits = view->bits,
+                                    .scale = view->scale,
+                                    .zero_point = view->zero_point,
+                                    .halves = view->half_of_code};
+}
+
 static void convert_by_table(const struct entro_view *view, size_t n_elements, const uint8_t *codes,
                              uint8_t *target)
 {
     bool is_single = view->dtype == ENTRO_DTYPE_F32;
+    if (view->kernels != NULL) {
+        const struct entro_view_grid grid = grid_of(view);
+        size_t n_done = view->kernels->convert(&grid, codes, n_elements, target);
+        n_elements -= n_done;
+        codes += n_done * view->bits / 8;
+        target += n_done * (is_single ? 4 : 2);
+    }
     if (view->bits == 8) {
         if (is_single)
             for (size_t i = 0; i < n_elements; i++)
@@ -309,14 +340,31 @@ static void convert_with_factors(const struct entro_view *view, uint64_t first, 
     float run[RUN_ELEMENTS];
     size_t element_bytes = view->dtype == ENTRO_DTYPE_F32 ? 4 : 2;
     uint64_t i = first / view->n_columns, j = first % view->n_columns;
+    const struct entro_view_grid grid = grid_of(view);
     for (size_t done = 0; done < n_elements;) {
         size_t n_run = n_elements - done < RUN_ELEMENTS ? n_elements - done : RUN_ELEMENTS;
         if (n_run > view->n_columns - j)
             n_run = (size_t)(view->n_columns - j);
         float row =
             view->row_scale != NULL ? entro_f16_to_f32(entro_load_u16(view->row_scale + 2 * i)) : 1.0F;
+        const float *columns = view->column_scale != NULL ? view->column_scale + j : NULL;
+        if (view->kernels != NULL && done * view->bits % 8 == 0) {
+            size_t n_row = (size_t)(view->n_columns - j);
+            n_row = n_elements - done < n_row ? n_elements - done : n_row;
+            size_t n_done = view->kernels->scale(&grid, codes + done * view->bits / 8, n_row, columns, row,
+                                                 target + done * element_bytes);
+            if (n_done > 0) {
+                done += n_done;
+                j += n_done;
+                if (j == view->n_columns) {
+                    j = 0;
+                    i++;
+                }
+                continue;
+            }
+        }
         for (size_t k = 0; k < n_run; k++) {
-            float factor = view->column_scale != NULL ? row * view->column_scale[j + k] : row;
+            float factor = columns != NULL ? row * columns[k] : row;
             run[k] = view->value[code_at(view, codes, done + k)] * factor;
         }
         store_run(view->dtype, run, n_run, target + done * element_bytes);

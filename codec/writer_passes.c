@@ -17,6 +17,7 @@
 #include <xxhash.h>
 
 #include "codec/bytes.h"
+#include "codec/histogram.h"
 
 /* Two buffers of so many chunks a thread: 6 MiB a thread, and at most 16 carried blocks in each. */
 #define CHUNKS_PER_THREAD 3
@@ -56,10 +57,11 @@ bool entro_passes_prepare(struct entro_stream_job *job)
     job->staging = malloc(buffer_bytes + 1);
     job->encoded = malloc(buffer_bytes + 1);
     job->chunk_hashes = malloc((size_t)(job->n_chunks + 1) * sizeof *job->chunk_hashes);
+    job->samples = calloc(layout->n_fields, sizeof *job->samples);
     job->workers = calloc(n_threads, sizeof *job->workers);
     job->encoded_blocks = malloc((batch_blocks + 1) * sizeof *job->encoded_blocks);
     return job->staging != NULL && job->encoded != NULL && job->chunk_hashes != NULL &&
-           job->workers != NULL && job->encoded_blocks != NULL;
+           job->samples != NULL && job->workers != NULL && job->encoded_blocks != NULL;
 }
 
 void entro_passes_clean_up(struct entro_stream_job *job)
@@ -68,6 +70,7 @@ void entro_passes_clean_up(struct entro_stream_job *job)
         entro_pivot_free(job->planes[i].pivot);
     free(job->encoded_blocks);
     free(job->workers);
+    free(job->samples);
     free(job->chunk_hashes);
     free(job->encoded);
     free(job->staging);
@@ -85,23 +88,6 @@ static uint64_t blocks_before(const struct entro_stream_job *job, const struct e
                               uint64_t chunk)
 {
     return chunk >= job->n_chunks ? plane->n_blocks : chunk * plane->chunk_bytes / job->block_bytes;
-}
-
-static void count_bytes(const uint8_t *bytes, size_t size, uint64_t counts[ENTRO_N_SYMBOLS])
-{
-    /* Four tables, so that runs of one byte do not wait for each other. */
-    uint32_t parts[4][ENTRO_N_SYMBOLS] = {{0}};
-    size_t i = 0;
-    for (; i + 4 <= size; i += 4) {
-        parts[0][bytes[i]]++;
-        parts[1][bytes[i + 1]]++;
-        parts[2][bytes[i + 2]]++;
-        parts[3][bytes[i + 3]]++;
-    }
-    for (; i < size; i++)
-        parts[0][bytes[i]]++;
-    for (unsigned symbol = 0; symbol < ENTRO_N_SYMBOLS; symbol++)
-        counts[symbol] += (uint64_t)parts[0][symbol] + parts[1][symbol] + parts[2][symbol] + parts[3][symbol];
 }
 
 /* Where the records of chunk `item` of the batch are produced. */
@@ -159,9 +145,15 @@ static void produce_chunk(void *context, size_t item, unsigned worker_number)
     size_t n_records = size / job->layout->record_bytes;
     if (!job->is_plain)
         entro_layout_split(job->layout, records, n_records, targets);
-    if (!job->is_second_pass)
-        for (unsigned i = 0; i < n_planes; i++)
-            count_bytes(targets[i], n_records * job->planes[i].field_bytes, worker->counts[i]);
+    if (job->is_second_pass)
+        return;
+    for (unsigned i = 0; i < n_planes; i++) {
+        const struct entro_plane_job *plane = &job->planes[i];
+        size_t n_bytes = n_records * plane->field_bytes;
+        entro_histogram(targets[i], n_bytes, worker->counts[i]);
+        entro_sample_take(&job->samples[i], plane->size_bytes, chunk * plane->chunk_bytes, targets[i],
+                          n_bytes);
+    }
 }
 
 static enum entro_error produce_batch(struct entro_stream_job *job, size_t n_chunks,
@@ -245,7 +237,8 @@ static void drop_dear_codebooks(struct entro_stream_job *job)
     bool has_dropped = false;
     for (unsigned i = 0; i < job->layout->n_fields; i++) {
         struct entro_plane_job *plane = &job->planes[i];
-        if (plane->pivot != NULL && plane->saved_bytes <= ENTRO_CODEBOOK_BYTES) {
+        uint64_t codebook_bytes = ENTRO_CODEBOOK_BYTES * (1 + (uint64_t)plane->has_root_codebook);
+        if (plane->pivot != NULL && plane->saved_bytes <= codebook_bytes) {
             drop_codebook(plane);
             has_dropped = true;
         }

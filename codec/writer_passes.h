@@ -14,6 +14,7 @@
 #include "codec/block.h"
 #include "codec/image_rules.h"
 #include "codec/writer_internal.h"
+#include "codec/writer_sample.h"
 
 struct entro_plane_job {
     size_t field_bytes;
@@ -28,6 +29,8 @@ struct entro_plane_job {
     size_t first_item;    /* of its blocks among those of the batch */
     struct entro_pivot *pivot;
     uint8_t codebook[ENTRO_CODEBOOK_BYTES];
+    uint8_t root_codebook[ENTRO_CODEBOOK_BYTES];
+    bool has_root_codebook;
     uint64_t n_coded;     /* blocks */
     uint64_t saved_bytes; /* by coded blocks against raw ones */
 };
@@ -57,7 +60,8 @@ struct entro_stream_job {
     uint8_t *staging; /* the planes, split */
     /* Records as they are produced; later the encoded blocks, each at the place that it has in staging. */
     uint8_t *encoded;
-    uint64_t *chunk_hashes; /* from the first pass: the second must see the same bytes */
+    uint64_t *chunk_hashes;       /* from the first pass: the second must see the same bytes */
+    struct entro_sample *samples; /* of the planes, from the first pass */
     struct entro_worker_job *workers;
     struct entro_block *encoded_blocks; /* of one batch */
     uint64_t first_chunk;               /* of the current batch */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "codec/image_rules.h"
+#include "codec/joint_lengths.h"
 #include "codec/writer_passes.h"
 
 /* Chooses the code of a plane from the counts of all workers; none where nothing is to be gained. */
@@ -20,7 +21,7 @@ static enum entro_error choose_code(struct entro_stream_job *job, unsigned numbe
         for (unsigned symbol = 0; symbol < ENTRO_N_SYMBOLS; symbol++)
             counts[symbol] += job->workers[i].counts[number][symbol];
     *entropy_bits += entro_entropy_bits(counts) * (double)plane->size_bytes;
-    if (!entro_code_lengths(counts, ENTRO_MAX_CODE_LENGTH, lengths))
+    if (!entro_joint_lengths(counts, (size_t)1 << job->writer->block_log2, lengths))
         return ENTRO_OK;
     uint64_t coded_bits = 0;
     for (unsigned symbol = 0; symbol < ENTRO_N_SYMBOLS; symbol++)
@@ -28,7 +29,15 @@ static enum entro_error choose_code(struct entro_stream_job *job, unsigned numbe
     if (coded_bits / 8 + ENTRO_CODEBOOK_BYTES >= plane->size_bytes)
         return ENTRO_OK;
     entro_codebook_pack(lengths, plane->codebook);
-    enum entro_error error = entro_pivot_create(&plane->pivot, lengths);
+    uint8_t root_lengths[ENTRO_N_SYMBOLS];
+    struct entro_sample *sample = &job->samples[number];
+    plane->has_root_codebook = entro_pivot_root_lengths(lengths, plane->size_bytes, sample->bytes,
+                                                        entro_sample_join(sample), root_lengths);
+    if (plane->has_root_codebook)
+        entro_codebook_pack(root_lengths, plane->root_codebook);
+    enum entro_error error = plane->has_root_codebook
+                                 ? entro_pivot_create_with_root(&plane->pivot, lengths, root_lengths)
+                                 : entro_pivot_create(&plane->pivot, lengths);
     if (error != ENTRO_OK)
         return entro_fail(message, error, "%s: cannot make a codebook: %s", job->name,
                           entro_error_name(error));
@@ -54,15 +63,19 @@ static bool record_planes(struct entro_stream_job *job, uint64_t *stored_bytes)
         const struct entro_plane_job *plane = &job->planes[i];
         struct entro_disk_plane disk = {.first_block = plane->first_block,
                                         .codebook = ENTRO_NONE,
+                                        .root_codebook = ENTRO_NONE,
                                         .block_log2 = (uint8_t)writer->block_log2};
-        bool is_new = false;
+        bool is_new = false, is_new_root = false;
         if (plane->n_coded > 0 &&
             !entro_set_add(&writer->codebooks, plane->codebook, &disk.codebook, &is_new))
+            return false;
+        if (plane->n_coded > 0 && plane->has_root_codebook &&
+            !entro_set_add(&writer->codebooks, plane->root_codebook, &disk.root_codebook, &is_new_root))
             return false;
         if (!entro_records_append(&writer->planes, &disk, 1))
             return false;
         *stored_bytes += sizeof disk + plane->n_blocks * sizeof(struct entro_disk_block) +
-                         (is_new ? ENTRO_CODEBOOK_BYTES : 0);
+                         ((uint64_t)is_new + is_new_root) * ENTRO_CODEBOOK_BYTES;
     }
     return true;
 }

@@ -25,7 +25,7 @@
 /* The tables tile the index; a multiple of 8 bytes is what a reader expects of it. */
 static void place_tables(struct entro_disk_superblock *superblock, const uint8_t *counts)
 {
-    static const uint16_t record_bytes[ENTRO_N_TABLES] = {1, 24, 24, 120, 32, 40, 16, 128, 16};
+    static const uint16_t record_bytes[ENTRO_N_TABLES] = {1, 24, 24, 120, 32, 40, 24, 128, 16};
     uint64_t offset = 0;
     for (unsigned i = 0; i < ENTRO_N_TABLES; i++) {
         superblock->tables[i].offset = offset;

@@ -1,15 +1,20 @@
 /*
  * Any lengths and any bytes as a coded block: refused, or decoded to symbols whose encoding is exactly these
- * bytes. And any bytes as symbols: encoded and decoded again.
+ * bytes. And any bytes as symbols: encoded and decoded again. With the codebook as that of the root too. By
+ * every variant of the kernels that runs on this machine, with one result.
  */
 #include "codec/pivot.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/pivot_kernels.h"
 #include "fuzz_pivot_input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct entro_pivot_scratch *scratches[8]; /* one a variant, the portable one first */
+static unsigned n_variants;
 
 static void require(bool condition)
 {
@@ -24,18 +29,43 @@ static void *allocate(size_t size)
     return memory;
 }
 
-/* Heap blocks of the exact size, so that the sanitizer sees each byte too far. */
-static void decode_and_encode(const struct entro_pivot *pivot, const struct fuzz_input *input,
-                              struct entro_pivot_scratch *scratch)
+/* All variants, each into a heap block of the exact size, so that the sanitizer sees each byte too far. */
+static bool decode(const struct entro_pivot *pivot, const uint8_t *stored, size_t stored_bytes,
+                   uint8_t *symbols, size_t size)
+{
+    bool good = entro_pivot_decode(pivot, stored, stored_bytes, symbols, size, scratches[0]) == ENTRO_OK;
+    for (unsigned v = 1; v < n_variants; v++) {
+        uint8_t *same = allocate(size);
+        require((entro_pivot_decode(pivot, stored, stored_bytes, same, size, scratches[v]) == ENTRO_OK) ==
+                good);
+        require(!good || memcmp(same, symbols, size) == 0);
+        free(same);
+    }
+    return good;
+}
+
+static size_t encode(const struct entro_pivot *pivot, const uint8_t *symbols, size_t size, uint8_t *target,
+                     size_t capacity)
+{
+    size_t coded_bytes = entro_pivot_encode(pivot, symbols, size, target, capacity, scratches[0]);
+    for (unsigned v = 1; v < n_variants; v++) {
+        uint8_t *same = allocate(capacity);
+        require(entro_pivot_encode(pivot, symbols, size, same, capacity, scratches[v]) == coded_bytes);
+        require(memcmp(same, target, coded_bytes) == 0);
+        free(same);
+    }
+    return coded_bytes;
+}
+
+static void decode_and_encode(const struct entro_pivot *pivot, const struct fuzz_input *input)
 {
     uint8_t *stored = allocate(input->n_bytes + ENTRO_READ_SLOP_BYTES);
     uint8_t *symbols = allocate(input->size);
     memcpy(stored, input->bytes, input->n_bytes);
     memset(stored + input->n_bytes, 0xff, ENTRO_READ_SLOP_BYTES);
-    if (entro_pivot_decode(pivot, stored, input->n_bytes, symbols, input->size, scratch) == ENTRO_OK) {
+    if (decode(pivot, stored, input->n_bytes, symbols, input->size)) {
         uint8_t *again = allocate(input->n_bytes);
-        require(entro_pivot_encode(pivot, symbols, input->size, again, input->n_bytes, scratch) ==
-                input->n_bytes);
+        require(encode(pivot, symbols, input->size, again, input->n_bytes) == input->n_bytes);
         require(memcmp(again, input->bytes, input->n_bytes) == 0);
         free(again);
     }
@@ -43,8 +73,7 @@ static void decode_and_encode(const struct entro_pivot *pivot, const struct fuzz
     free(stored);
 }
 
-static void encode_and_decode(const struct entro_pivot *pivot, const struct fuzz_input *input,
-                              struct entro_pivot_scratch *scratch)
+static void encode_and_decode(const struct entro_pivot *pivot, const struct fuzz_input *input)
 {
     size_t size = input->n_bytes < ENTRO_BLOCK_MAX_BYTES ? input->n_bytes : ENTRO_BLOCK_MAX_BYTES;
     bool all_have_codes = size > 0;
@@ -52,15 +81,15 @@ static void encode_and_decode(const struct entro_pivot *pivot, const struct fuzz
         all_have_codes = all_have_codes && input->lengths[input->bytes[i]] > 0;
     size_t capacity = 2 * size + 1024;
     uint8_t *stored = allocate(capacity + ENTRO_READ_SLOP_BYTES);
-    size_t coded_bytes = entro_pivot_encode(pivot, input->bytes, size, stored, capacity, scratch);
+    size_t coded_bytes = encode(pivot, input->bytes, size, stored, capacity);
     require((coded_bytes > 0) == all_have_codes);
     if (coded_bytes > 0) {
         uint8_t *symbols = allocate(size), *tight = allocate(coded_bytes);
         memset(stored + coded_bytes, 0xff, ENTRO_READ_SLOP_BYTES);
-        require(entro_pivot_decode(pivot, stored, coded_bytes, symbols, size, scratch) == ENTRO_OK);
+        require(decode(pivot, stored, coded_bytes, symbols, size));
         require(memcmp(symbols, input->bytes, size) == 0);
-        require(entro_pivot_encode(pivot, symbols, size, tight, coded_bytes, scratch) == coded_bytes);
-        require(entro_pivot_encode(pivot, symbols, size, tight, coded_bytes - 1, scratch) == 0);
+        require(encode(pivot, symbols, size, tight, coded_bytes) == coded_bytes);
+        require(encode(pivot, symbols, size, tight, coded_bytes - 1) == 0);
         free(tight);
         free(symbols);
     }
@@ -71,14 +100,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_input input;
     struct entro_pivot *pivot = NULL;
-    if (!fuzz_input_parse(&input, data, size) || entro_pivot_create(&pivot, input.lengths) != ENTRO_OK)
+    if (!fuzz_input_parse(&input, data, size) ||
+        (input.has_root ? entro_pivot_create_with_root(&pivot, input.lengths, input.lengths)
+                        : entro_pivot_create(&pivot, input.lengths)) != ENTRO_OK)
         return 0;
-    static struct entro_pivot_scratch *scratch;
-    if (scratch == NULL)
-        scratch = entro_pivot_scratch_create(NULL);
-    require(scratch != NULL);
-    decode_and_encode(pivot, &input, scratch);
-    encode_and_decode(pivot, &input, scratch);
+    const struct entro_pivot_kernels *kernels;
+    while ((kernels = entro_pivot_kernels_at(n_variants)) != NULL) {
+        scratches[n_variants] = entro_pivot_scratch_create(kernels);
+        require(scratches[n_variants++] != NULL);
+    }
+    decode_and_encode(pivot, &input);
+    encode_and_decode(pivot, &input);
     entro_pivot_free(pivot);
     return 0;
 }

@@ -1,7 +1,8 @@
 /*
  * How the fuzz inputs of the pivot coder begin: a codebook that the fuzzer can shape. Byte 0: the lowest
  * symbol (its step is 37, so that alphabets are scattered); byte 1: number of symbols - 1; byte 2: limit of
- * the code length, or 0xff where the lengths themselves follow (128 bytes, a nibble each); bytes 3 and 4:
+ * the code length (modulo 16), and whether the codebook is also that of the root (32); or 0xff where the
+ * lengths themselves follow (128 bytes, a nibble each); bytes 3 and 4:
  * size of the block - 1; then a byte for each symbol: log2 of its count; then the block.
  */
 #ifndef ENTRO_FUZZ_PIVOT_INPUT_H
@@ -18,6 +19,7 @@
 
 struct fuzz_input {
     uint8_t lengths[ENTRO_N_SYMBOLS]; /* complete unless they were given as such */
+    bool has_root;                    /* the codebook is also that of the root's bitmaps */
     size_t size;                      /* of the decoded block, 1 to 65536 */
     const uint8_t *bytes;             /* the rest */
     size_t n_bytes;
@@ -33,6 +35,7 @@ static inline bool fuzz_input_parse(struct fuzz_input *input, const uint8_t *dat
     size_t table_bytes = has_lengths ? ENTRO_N_SYMBOLS / 2 : n_symbols;
     if (size - FUZZ_HEADER_BYTES < table_bytes)
         return false;
+    input->has_root = !has_lengths && (data[2] & 32) != 0;
     input->size = (size_t)(data[3] | data[4] << 8) + 1;
     input->bytes = data + FUZZ_HEADER_BYTES + table_bytes;
     input->n_bytes = size - FUZZ_HEADER_BYTES - table_bytes;

@@ -42,6 +42,16 @@ def uniform_codes(seed, n, n_symbols, factor):
     return [generator.next() % n_symbols * factor for _ in range(n)]
 
 
+def skewed_codes(seed, n):
+    generator = Generator(seed)
+    codes = []
+    for i in range(n):
+        number = generator.next()
+        is_any = number % 16 == 0 or (i >= 17000 and number >> 13 & 1)
+        codes.append(number >> 8 & 31 if is_any else 7)
+    return codes
+
+
 def nibble_codes(seed, n):
     generator = Generator(seed)
     return [7 + generator.spread(6) for _ in range(n)]
@@ -224,6 +234,7 @@ def lossless_tensors():
         "kept.i32": ("I32", [999], float_bits(10, 999, 4, 1000, 10)),
         "kept.c64": ("C64", [77], float_bits(11, 2 * 77, 4, 0x40000000, 12)),
         "kept.q4_k": ("Q4_K", [3, 13 * 256], block_records(12, 3 * 13)),
+        "skewed.u8": ("U8", [100, 200], bytes(skewed_codes(13, 20000))),
         "scalar.f32": ("F32", [], struct.pack("<f", 1.5)),
         "empty.f32": ("F32", [0, 4], b""),
     }

@@ -49,6 +49,18 @@ static size_t uniform_codes(uint8_t *target, uint64_t seed, size_t n, unsigned n
     return n;
 }
 
+/* Nearly all 7 at first, then half of them anything: roots that are coded, and at last one that is not. */
+static size_t skewed_codes(uint8_t *target, uint64_t seed, size_t n)
+{
+    struct generator generator = {seed};
+    for (size_t i = 0; i < n; i++) {
+        uint32_t number = next(&generator);
+        bool is_any = number % 16 == 0 || (i >= 17000 && number >> 13 & 1);
+        target[i] = is_any ? (uint8_t)(number >> 8 & 31) : 7;
+    }
+    return n;
+}
+
 /* u4 codes near 7, two a byte. */
 static size_t packed_codes(uint8_t *target, uint64_t seed, size_t n)
 {
@@ -306,6 +318,8 @@ static void add_lossless(struct golden *golden, struct numbers *numbers)
     add_tensor(golden, lossless("kept.c64", ENTRO_DTYPE_C64, 1, 77, 0, stream));
     stream = add_stream(golden, "kept.q4_k", block_records(buffer, 12, 3 * 13), &q4_k_layout);
     add_tensor(golden, lossless("kept.q4_k", ENTRO_DTYPE_Q4_K, 2, 3, 13 * 256, stream));
+    stream = add_stream(golden, "skewed.u8", skewed_codes(buffer, 13, 20000), &entro_layout_bytes);
+    add_tensor(golden, lossless("skewed.u8", ENTRO_DTYPE_U8, 2, 100, 200, stream));
     entro_store_f32(buffer, 1.5F);
     stream = add_stream(golden, "scalar.f32", 4, &f32_layout);
     add_tensor(golden, lossless("scalar.f32", ENTRO_DTYPE_F32, 0, 0, 0, stream));

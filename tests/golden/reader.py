@@ -14,7 +14,7 @@ from xxh3 import xxh3_64, xxh3_128
 
 NONE = 2**32 - 1
 TABLES = ["strings", "files", "extents", "tensors", "streams", "layouts", "planes", "codebooks", "blocks"]
-RECORD_BYTES = [1, 24, 24, 120, 32, 40, 16, 128, 16]
+RECORD_BYTES = [1, 24, 24, 120, 32, 40, 24, 128, 16]
 SOURCES = {1: "safetensors", 2: "gguf", 3: "npy"}
 SCHEMES = {0: "lossless", 1: "unsigned", 2: "asymmetric", 3: "balanced"}
 # number: (name, elements coded together, their bytes)
@@ -65,7 +65,7 @@ def size_of(dtype, shape):
 class Code:
     """A codebook: the tree, and the decoding of a block."""
 
-    def __init__(self, codebook):
+    def __init__(self, codebook, root_codebook=None):
         lengths = []
         for byte in codebook:
             lengths += [byte & 15, byte >> 4]
@@ -88,6 +88,10 @@ class Code:
             before = depth
             prefixes[format(prefix, "b").zfill(depth) if depth else ""] = number
         self.tree = self.subtree(prefixes, "")
+        self.root = None
+        if root_codebook is not None:
+            need(not isinstance(self.tree, int), "a codebook for the root of a tree that is a leaf")
+            self.root = Code(root_codebook)
 
     def subtree(self, prefixes, prefix):
         """A leaf's number, or (left, right)."""
@@ -112,13 +116,18 @@ class Code:
             counts.append(value)
         need(sum(counts) == n, "the counts of a block do not add up to its size")
 
-        def bits(count, width):
-            """The numbers of a record."""
+        def bits(count, width, code=None):
+            """The numbers of a record, which may be coded if it is the last one."""
             nonlocal position
             size = (count * width + 7) // 8
-            need(position + size <= len(stored), "a record reaches beyond its block")
-            number = int.from_bytes(stored[position : position + size], "little")
-            position += size
+            if code is not None and len(stored) - position < size:
+                record = code.decode(stored[position:], size)
+                position = len(stored)
+            else:
+                need(position + size <= len(stored), "a record reaches beyond its block")
+                record = stored[position : position + size]
+                position += size
+            number = int.from_bytes(record, "little")
             need(number >> (count * width) == 0, "unused bits of a record are not 0")
             mask = 2**width - 1
             return [number >> (i * width) & mask for i in range(count)]
@@ -133,7 +142,7 @@ class Code:
             left, right = symbols(node[0]), symbols(node[1])
             if not left or not right:
                 return left or right
-            ways = bits(len(left) + len(right), 1)
+            ways = bits(len(left) + len(right), 1, self.root if node is self.tree else None)
             need(sum(ways) == len(right), "a node's record does not agree with the counts")
             sides = iter(left), iter(right)
             return [next(sides[way]) for way in ways]
@@ -217,17 +226,22 @@ class Image:
         need(self.n_codebooks == len(self.tables["codebooks"]), "codebooks without a plane")
 
     def read_plane(self, size):
-        first_block, codebook, block_log2 = struct.unpack_from("<QIB", self.tables["planes"][self.n_planes])
-        need(is_zero(self.tables["planes"][self.n_planes][13:]), "reserved bytes of a plane")
+        first_block, codebook, root_codebook, block_log2 = struct.unpack_from("<QIIB", self.tables["planes"][self.n_planes])
+        need(is_zero(self.tables["planes"][self.n_planes][17:]), "reserved bytes of a plane")
         self.n_planes += 1
         need(12 <= block_log2 <= 17, "block size of a plane")
         block_bytes = 2**block_log2
         n_blocks = -(-size // block_bytes)
         need(first_block == self.n_blocks and first_block + n_blocks <= len(self.tables["blocks"]), "blocks of a plane")
         self.n_blocks += n_blocks
-        if codebook != NONE:
-            need(codebook <= self.n_codebooks and codebook < len(self.tables["codebooks"]), "codebook of a plane")
-            self.n_codebooks = max(self.n_codebooks, codebook + 1)
+        need(codebook != NONE or root_codebook == NONE, "a plane has a codebook for the root alone")
+        for used in (codebook, root_codebook):
+            if used != NONE:
+                need(used <= self.n_codebooks and used < len(self.tables["codebooks"]), "codebook of a plane")
+                self.n_codebooks = max(self.n_codebooks, used + 1)
+        code = codebook, root_codebook
+        if root_codebook != NONE and code not in self.codes:
+            self.codes[code] = Code(*(self.tables["codebooks"][used] for used in code))
         blocks = []
         for i in range(n_blocks):
             place, checksum = struct.unpack("<QQ", self.tables["blocks"][first_block + i])
@@ -239,7 +253,7 @@ class Image:
             blocks.append((method, offset, stored, n, checksum))
         is_coded = any(block[0] == 2 for block in blocks)
         need(is_coded == (codebook != NONE), "a plane's codebook does not agree with its blocks")
-        return {"size": size, "codebook": codebook, "blocks": blocks}
+        return {"size": size, "code": code, "blocks": blocks}
 
     def string(self, offset, size):
         need(offset == self.n_string_bytes, "place of a string")
@@ -342,7 +356,7 @@ class Image:
 
     # Content
 
-    def block(self, codebook, block):
+    def block(self, code, block):
         method, offset, stored_bytes, n, checksum = block
         stored = self.data[offset : offset + stored_bytes]
         need(xxh3_64(stored) == checksum, "checksum of the block at", offset)
@@ -350,14 +364,14 @@ class Image:
             return stored * n
         if method == 1:
             return stored
-        if codebook not in self.codes:
-            self.codes[codebook] = Code(self.tables["codebooks"][codebook])
-        return self.codes[codebook].decode(stored, n)
+        if code not in self.codes:
+            self.codes[code] = Code(self.tables["codebooks"][code[0]])
+        return self.codes[code].decode(stored, n)
 
     def stream(self, number):
         stream = self.streams[number]
         record_bytes, rotate, fields = self.layouts[stream["layout"]]
-        planes = [b"".join(self.block(plane["codebook"], block) for block in plane["blocks"]) for plane in stream["planes"]]
+        planes = [b"".join(self.block(plane["code"], block) for block in plane["blocks"]) for plane in stream["planes"]]
         joined = bytearray()
         if record_bytes == 1:
             joined += planes[0]

@@ -38,6 +38,23 @@ class Golden(unittest.TestCase):
         widths = {len(leaf).bit_length() - 1 for code in codes for leaf in code.leaves}
         self.assertTrue({0, 1, 2, 3, 4, 5, 6, 7} <= widths, widths)
 
+    def test_roots_are_coded_and_not_coded(self):
+        image = reader.Image(load("golden-v1.entrofs"))
+        coded = set()
+        for stream in image.streams:
+            for plane in stream["planes"]:
+                if plane["code"][1] == reader.NONE:
+                    continue
+                for method, offset, stored, n, _ in plane["blocks"]:
+                    if method == 2:
+                        code = reader.Code(image.tables["codebooks"][plane["code"][0]])
+                        try:  # without the codebook for the root only blocks whose root is stored as it is decode
+                            code.decode(image.data[offset : offset + stored], n)
+                            coded.add(False)
+                        except reader.Malformed:
+                            coded.add(True)
+        self.assertEqual(coded, {False, True})
+
     def test_a_flipped_byte_of_superblock_or_index_is_refused(self):
         image = load("golden-v1.entrofs")
         start = struct.unpack_from("<Q", image, 40)[0]

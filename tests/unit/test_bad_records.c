@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "bad_image_fixture.h"
+#include "codec/image_rules.h"
 
 #define SUPERBLOCK ENTRO_N_TABLES
 #define AT(type, member)                                                                                     \
@@ -90,7 +91,7 @@ static const struct corruption {
     {ENTRO_TABLE_TENSORS, 0, AT(tensor, name_offset), 0, "string"},
     {ENTRO_TABLE_TENSORS, 0, AT(tensor, name_bytes), 0, "is empty"},
     {ENTRO_TABLE_TENSORS, 0, AT(tensor, name_bytes), 1000, "string"},
-    {ENTRO_TABLE_TENSORS, 14, AT(tensor, name_bytes), 10, "strings that nothing uses"},
+    {ENTRO_TABLE_TENSORS, 15, AT(tensor, name_bytes), 10, "strings that nothing uses"},
     {ENTRO_TABLE_TENSORS, 0, AT(tensor, dtype), 0, "unknown dtype"},
     {ENTRO_TABLE_TENSORS, 0, AT(tensor, dtype), 23, "unknown dtype"},
     {ENTRO_TABLE_TENSORS, 0, AT(tensor, dtype), 65535, "unknown dtype"},
@@ -158,6 +159,8 @@ static const struct corruption {
     {ENTRO_TABLE_PLANES, 1, AT(plane, first_block), 0, "blocks from"},
     {ENTRO_TABLE_PLANES, 0, AT(plane, codebook), 1, "codebook"},
     {ENTRO_TABLE_PLANES, 0, AT(plane, codebook), ENTRO_NONE, "no codebook"},
+    {ENTRO_TABLE_PLANES, 0, AT(plane, root_codebook), 2, "codebook"},
+    {ENTRO_TABLE_PLANES, 0, AT(plane, root_codebook), ENTRO_NONE - 1, "codebook"},
     {ENTRO_TABLE_PLANES, 0, AT(plane, block_log2), 11, "2^11"},
     {ENTRO_TABLE_PLANES, 0, AT(plane, block_log2), 18, "2^18"},
     {ENTRO_TABLE_PLANES, 0, AT(plane, block_log2), 255, "2^255"},
@@ -189,7 +192,7 @@ static void a_record_that_breaks_a_rule_is_refused_though_its_checksum_is_right(
         const struct corruption *corruption = &corruptions[i];
         struct entro_message message;
         uint64_t offset = corruption->offset;
-        static const size_t record_bytes[] = {1, 24, 24, 120, 32, 40, 16, 128, 16};
+        static const size_t record_bytes[] = {1, 24, 24, 120, 32, 40, 24, 128, 16};
         if (corruption->table != SUPERBLOCK)
             offset += bad->superblock.index_offset + bad->superblock.tables[corruption->table].offset +
                       corruption->record * record_bytes[corruption->table];
@@ -297,6 +300,29 @@ static void a_codebook_that_no_block_uses_is_refused(void **state)
     assert_true(plane > 0 && plane < n_planes);
     check_refused(bad, planes + plane * sizeof disk + offsetof(struct entro_disk_plane, codebook),
                   &first_codebook, sizeof first_codebook, "has a codebook, but no coded block");
+    check_refused(bad, planes + plane * sizeof disk + offsetof(struct entro_disk_plane, root_codebook),
+                  &first_codebook, sizeof first_codebook, "that has no inner node");
+}
+
+/* Codebook 0 with the same length for all symbols: a tree that is one leaf. */
+static void a_codebook_for_the_root_of_a_leaf_is_refused(void **state)
+{
+    const struct bad_image *bad = *state;
+    uint64_t planes = bad->superblock.index_offset + bad->superblock.tables[ENTRO_TABLE_PLANES].offset;
+    uint64_t codebooks = bad->superblock.index_offset + bad->superblock.tables[ENTRO_TABLE_CODEBOOKS].offset;
+    const uint32_t first_codebook = 0;
+    uint8_t *bytes = malloc(bad->size);
+    struct entro_message message;
+    assert_non_null(bytes);
+    memcpy(bytes, bad->bytes, bad->size);
+    memset(bytes + codebooks, 0x88, ENTRO_CODEBOOK_BYTES);
+    memcpy(bytes + planes + offsetof(struct entro_disk_plane, root_codebook), &first_codebook,
+           sizeof first_codebook);
+    fixture_reseal(bytes, bad->size);
+    fixture_store(bad->folder.image, bytes, bad->size);
+    assert_int_equal(bad_image_open(bad, &message), ENTRO_ERROR_FORMAT);
+    assert_non_null(strstr(message.text, "that has no inner node"));
+    free(bytes);
 }
 
 /* Any byte of the index changed, with good checksums: refused, or an image whose blocks can be tried without
@@ -336,6 +362,7 @@ int main(void)
         TEST(names_that_break_a_rule_are_refused_though_their_checksum_is_right),
         TEST(padding_that_is_not_zero_is_refused),
         TEST(a_codebook_that_no_block_uses_is_refused),
+        TEST(a_codebook_for_the_root_of_a_leaf_is_refused),
         TEST(any_changed_byte_of_the_index_does_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

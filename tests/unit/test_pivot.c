@@ -1,4 +1,7 @@
-/* The pivot coder: round trips, the bytes of the specification, and blocks that no encoder writes. */
+/*
+ * The pivot coder: round trips, the bytes of the specification, and blocks that no encoder writes. Whatever
+ * is coded here is coded by every variant of the kernels that runs on this machine: they must agree.
+ */
 #include "codec/pivot.h"
 
 #include <setjmp.h>
@@ -9,21 +12,29 @@
 
 #include <cmocka.h>
 
+#include "codec/pivot_kernels.h"
 #include "random.h"
 
-static struct entro_pivot_scratch *scratch;
+static struct entro_pivot_scratch *scratches[8]; /* one a variant of the kernels, the portable one first */
+static unsigned n_variants;
 
-static int create_scratch(void **state)
+static int create_scratches(void **state)
 {
     (void)state;
-    scratch = entro_pivot_scratch_create(NULL);
-    return scratch == NULL;
+    const struct entro_pivot_kernels *kernels;
+    for (; (kernels = entro_pivot_kernels_at(n_variants)) != NULL; n_variants++) {
+        scratches[n_variants] = entro_pivot_scratch_create(kernels);
+        if (scratches[n_variants] == NULL)
+            return -1;
+    }
+    return 0;
 }
 
-static int free_scratch(void **state)
+static int free_scratches(void **state)
 {
     (void)state;
-    entro_pivot_scratch_free(scratch);
+    for (unsigned v = 0; v < n_variants; v++)
+        entro_pivot_scratch_free(scratches[v]);
     return 0;
 }
 
@@ -52,9 +63,15 @@ static enum entro_error decode(const struct entro_pivot *pivot, const uint8_t *s
     assert_non_null(decoded);
     memcpy(source, stored, stored_bytes);
     memset(source + stored_bytes, 0xa5, ENTRO_READ_SLOP_BYTES);
-    enum entro_error error = entro_pivot_decode(pivot, source, stored_bytes, decoded, size, scratch);
+    enum entro_error error = entro_pivot_decode(pivot, source, stored_bytes, decoded, size, scratches[0]);
     if (error == ENTRO_OK)
         memcpy(target, decoded, size);
+    for (unsigned v = 1; v < n_variants; v++) {
+        memset(decoded, 0x5a, size);
+        assert_int_equal(entro_pivot_decode(pivot, source, stored_bytes, decoded, size, scratches[v]), error);
+        if (error == ENTRO_OK)
+            assert_memory_equal(decoded, target, size);
+    }
     free(decoded);
     free(source);
     return error;
@@ -66,7 +83,15 @@ static size_t encode(const struct entro_pivot *pivot, const uint8_t *symbols, si
 {
     *coded = malloc(capacity > 0 ? capacity : 1);
     assert_non_null(*coded);
-    return entro_pivot_encode(pivot, symbols, size, *coded, capacity, scratch);
+    size_t coded_bytes = entro_pivot_encode(pivot, symbols, size, *coded, capacity, scratches[0]);
+    for (unsigned v = 1; v < n_variants; v++) {
+        uint8_t *same = malloc(capacity > 0 ? capacity : 1);
+        assert_non_null(same);
+        assert_int_equal(entro_pivot_encode(pivot, symbols, size, same, capacity, scratches[v]), coded_bytes);
+        assert_memory_equal(same, *coded, coded_bytes);
+        free(same);
+    }
+    return coded_bytes;
 }
 
 static void assert_round_trip(const struct entro_pivot *pivot, const uint8_t *symbols, size_t size)
@@ -138,7 +163,7 @@ static void blocks_of_the_greatest_size_round_trip(void **state)
         assert_round_trip(pivot, symbols, ENTRO_BLOCK_MAX_BYTES - 1);
         uint8_t coded[1];
         assert_int_equal(entro_pivot_encode(pivot, symbols, (size_t)ENTRO_BLOCK_MAX_BYTES + 1, coded,
-                                            sizeof coded, scratch),
+                                            sizeof coded, scratches[0]),
                          0);
         entro_pivot_free(pivot);
     }
@@ -216,6 +241,39 @@ static void a_chain_of_fifteen_single_leaves_round_trips(void **state)
     entro_pivot_free(pivot);
 }
 
+/* Nodes all of whose symbols go one way, and leaves and subtrees that have none. */
+static void any_leaves_may_be_empty(void **state)
+{
+    (void)state;
+    struct random random = random_from(8);
+    uint8_t lengths[ENTRO_N_SYMBOLS] = {0}, symbols[300];
+    enum { N_LEAVES = 7 };
+    static const uint8_t length_of_leaf[N_LEAVES] = {3, 3, 4, 5, 5, 7, 7};
+    static const uint8_t width_of_leaf[N_LEAVES] = {2, 1, 0, 1, 0, 3, 2};
+    uint8_t first_of_leaf[N_LEAVES];
+    unsigned n_symbols = 0;
+    for (unsigned leaf = 0; leaf < N_LEAVES; leaf++) {
+        first_of_leaf[leaf] = (uint8_t)n_symbols;
+        for (unsigned i = 0; i < 1u << width_of_leaf[leaf]; i++)
+            lengths[n_symbols++] = length_of_leaf[leaf];
+    }
+    struct entro_pivot *pivot = pivot_of_lengths(lengths);
+    for (unsigned used = 1; used < 1u << N_LEAVES; used++) {
+        for (unsigned trial = 0; trial < 4; trial++) {
+            size_t size = 1 + random_below(&random, sizeof symbols);
+            for (size_t i = 0; i < size; i++) {
+                unsigned leaf = random_below(&random, N_LEAVES);
+                while (!(used >> leaf & 1))
+                    leaf = (leaf + 1) % N_LEAVES;
+                symbols[i] =
+                    (uint8_t)(first_of_leaf[leaf] + random_below(&random, 1u << width_of_leaf[leaf]));
+            }
+            assert_round_trip(pivot, symbols, size);
+        }
+    }
+    entro_pivot_free(pivot);
+}
+
 static void uniform_lengths_make_one_flat_leaf_of_each_width(void **state)
 {
     (void)state;
@@ -245,7 +303,7 @@ static void a_block_of_one_symbol_costs_its_counts_only(void **state)
     memset(symbols, 20, sizeof symbols);
     assert_round_trip(pivot, symbols, sizeof symbols);
     static const uint8_t expected[] = {0, 0xf4, 0x03, 0};
-    assert_int_equal(entro_pivot_encode(pivot, symbols, sizeof symbols, coded, sizeof coded, scratch),
+    assert_int_equal(entro_pivot_encode(pivot, symbols, sizeof symbols, coded, sizeof coded, scratches[0]),
                      sizeof expected);
     assert_memory_equal(coded, expected, sizeof expected);
     entro_pivot_free(pivot);
@@ -275,7 +333,7 @@ static void a_block_has_the_bytes_of_the_specification(void **state)
     struct entro_pivot *pivot = pivot_of_lengths(golden_lengths);
     uint8_t coded[64], decoded[sizeof golden_symbols];
     assert_int_equal(
-        entro_pivot_encode(pivot, golden_symbols, sizeof golden_symbols, coded, sizeof coded, scratch),
+        entro_pivot_encode(pivot, golden_symbols, sizeof golden_symbols, coded, sizeof coded, scratches[0]),
         sizeof golden_coded);
     assert_memory_equal(coded, golden_coded, sizeof golden_coded);
     assert_int_equal(decode(pivot, golden_coded, sizeof golden_coded, decoded, sizeof decoded), ENTRO_OK);
@@ -292,7 +350,7 @@ static void the_example_of_the_specification_has_its_bytes(void **state)
     static const uint8_t expected[] = {0x06, 0x03, 0x01, 0x02, 0x02, 0x02, 0x06, 0x2c, 0xaa, 0x05};
     struct entro_pivot *pivot = pivot_of_lengths(lengths);
     uint8_t coded[64], decoded[sizeof symbols];
-    assert_int_equal(entro_pivot_encode(pivot, symbols, sizeof symbols, coded, sizeof coded, scratch),
+    assert_int_equal(entro_pivot_encode(pivot, symbols, sizeof symbols, coded, sizeof coded, scratches[0]),
                      sizeof expected);
     assert_memory_equal(coded, expected, sizeof expected);
     assert_int_equal(decode(pivot, expected, sizeof expected, decoded, sizeof decoded), ENTRO_OK);
@@ -305,7 +363,8 @@ static void a_symbol_without_a_code_is_not_encoded(void **state)
     (void)state;
     struct entro_pivot *pivot = pivot_of_lengths(golden_lengths);
     uint8_t symbols[] = {'a', 'b', 'i', 'a'}, coded[64];
-    assert_int_equal(entro_pivot_encode(pivot, symbols, sizeof symbols, coded, sizeof coded, scratch), 0);
+    assert_int_equal(entro_pivot_encode(pivot, symbols, sizeof symbols, coded, sizeof coded, scratches[0]),
+                     0);
     entro_pivot_free(pivot);
 }
 
@@ -378,9 +437,9 @@ static void sizes_of_zero_and_beyond_a_block_are_refused(void **state)
     static const uint8_t none[4 + ENTRO_READ_SLOP_BYTES] = {0};
     static const uint8_t too_many[6 + ENTRO_READ_SLOP_BYTES] = {0x81, 0x80, 0x08, 0, 0, 0};
     uint8_t target[1];
-    assert_int_equal(entro_pivot_decode(pivot, none, 4, target, 0, scratch), ENTRO_ERROR_FORMAT);
+    assert_int_equal(entro_pivot_decode(pivot, none, 4, target, 0, scratches[0]), ENTRO_ERROR_FORMAT);
     assert_int_equal(
-        entro_pivot_decode(pivot, too_many, 6, target, (size_t)ENTRO_BLOCK_MAX_BYTES + 1, scratch),
+        entro_pivot_decode(pivot, too_many, 6, target, (size_t)ENTRO_BLOCK_MAX_BYTES + 1, scratches[0]),
         ENTRO_ERROR_FORMAT);
     entro_pivot_free(pivot);
 }
@@ -436,7 +495,7 @@ static void lengths_that_make_no_complete_code_are_refused(void **state)
         {{[5] = 1, [6] = 1, [7] = 255}},
     };
     for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        pivot = (struct entro_pivot *)scratch;
+        pivot = (struct entro_pivot *)scratches;
         assert_int_equal(entro_pivot_create(&pivot, bad[i].lengths), ENTRO_ERROR_FORMAT);
         assert_null(pivot);
     }
@@ -451,6 +510,7 @@ int main(void)
         cmocka_unit_test(random_codebooks_and_blocks_round_trip),
         cmocka_unit_test(fibonacci_counts_make_the_deepest_tree_and_round_trip),
         cmocka_unit_test(a_chain_of_fifteen_single_leaves_round_trips),
+        cmocka_unit_test(any_leaves_may_be_empty),
         cmocka_unit_test(uniform_lengths_make_one_flat_leaf_of_each_width),
         cmocka_unit_test(a_block_of_one_symbol_costs_its_counts_only),
         cmocka_unit_test(a_block_has_the_bytes_of_the_specification),
@@ -462,5 +522,5 @@ int main(void)
         cmocka_unit_test(every_flipped_bit_and_every_truncation_is_safe),
         cmocka_unit_test(lengths_that_make_no_complete_code_are_refused),
     };
-    return cmocka_run_group_tests(tests, create_scratch, free_scratch);
+    return cmocka_run_group_tests(tests, create_scratches, free_scratches);
 }

@@ -59,7 +59,8 @@ static void assert_merges(const struct entro_pivot_kernels *kernels, size_t n, u
     }
     /* As for a decoded block: not a byte of slop behind the target. */
     uint8_t *target = noise(n, 0, random);
-    assert_int_equal(kernels->merge[left_constant][right_constant](target, n, bitmap, left, right), n_right);
+    assert_int_equal(kernels->merge[left_constant][right_constant](target, n, bitmap, left, right, bitmap),
+                     n_right);
     assert_memory_equal(target, expected, n);
     free(target);
     free(right);
@@ -134,9 +135,9 @@ static void assert_partitions(const struct entro_pivot_kernels *kernels, size_t 
     }
     uint8_t *left = noise(sizes[0], ENTRO_PIVOT_SLOP_BYTES, random),
             *right = noise(sizes[1], ENTRO_PIVOT_SLOP_BYTES, random);
-    assert_int_equal(
-        kernels->partition(bitmap, ranks, n, split_rank, to_left ? left : NULL, to_right ? right : NULL),
-        sizes[1]);
+    assert_int_equal(kernels->partition(bitmap, ranks, n, split_rank, to_left ? left : NULL,
+                                        to_right ? right : NULL, ranks),
+                     sizes[1]);
     assert_memory_equal(bitmap, expected_bitmap, (n + 7) / 8);
     if (to_left)
         assert_memory_equal(left, expected[0], sizes[0]);
@@ -144,8 +145,8 @@ static void assert_partitions(const struct entro_pivot_kernels *kernels, size_t 
         assert_memory_equal(right, expected[1], sizes[1]);
     if (to_right) { /* in place */
         memset(bitmap, 0x5a, (n + 7) / 8);
-        assert_int_equal(kernels->partition(bitmap, ranks, n, split_rank, to_left ? left : NULL, ranks),
-                         sizes[1]);
+        assert_int_equal(
+            kernels->partition(bitmap, ranks, n, split_rank, to_left ? left : NULL, ranks, ranks), sizes[1]);
         assert_memory_equal(bitmap, expected_bitmap, (n + 7) / 8);
         assert_memory_equal(ranks, expected[1], sizes[1]);
         if (to_left)
@@ -182,7 +183,7 @@ static void partitions_compare_every_pair_of_bytes_right(void **state)
         for (unsigned i = 0; i < sizeof ranks; i++)
             ranks[i] = (uint8_t)(i * 89); /* odd: each value once */
         for (unsigned split = 1; split < 256; split++) {
-            variants[v]->partition(bitmap, ranks, 256, (uint8_t)split, NULL, NULL);
+            variants[v]->partition(bitmap, ranks, 256, (uint8_t)split, NULL, NULL, ranks);
             for (unsigned i = 0; i < 256; i++)
                 assert_int_equal(bit_at(bitmap, i), ranks[i] >= split);
         }
