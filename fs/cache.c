@@ -1,5 +1,5 @@
-/* One mutex over a hash table and two lists (values and failures, by last use); it is never held while a
- * value is made. See cache.h. */
+/* One mutex over a hash table and lists by last use (values, used-up values, failures); it is never held
+ * while a value is made. See cache.h. */
 #include "fs/cache.h"
 
 #include <pthread.h>
@@ -20,6 +20,8 @@ struct entro_cache_entry {
     size_t cost_bytes;
     enum entro_error error;
     time_t failed_at; /* monotonic seconds */
+    uint64_t n_read;  /* bytes of the value that holders have read */
+    bool is_used_up;  /* all of it has been */
     pthread_cond_t made;
     struct entro_cache_entry *next;          /* in the bucket */
     struct entro_cache_entry *newer, *older; /* in the list of its state */
@@ -38,7 +40,8 @@ struct entro_cache {
     pthread_mutex_t mutex; /* protects what follows */
     size_t used_bytes;     /* of values in the table, held or not */
     size_t n_failures;
-    struct list values, failures;
+    struct list values, used_up, failures;
+    size_t used_up_bytes; /* of used_bytes */
     struct entro_cache_entry *buckets[N_BUCKETS];
 };
 
@@ -49,7 +52,9 @@ static struct entro_cache_entry **bucket_of(struct entro_cache *cache, uint64_t 
 
 static struct list *list_of(struct entro_cache *cache, const struct entro_cache_entry *entry)
 {
-    return entry->state == FAILED ? &cache->failures : &cache->values;
+    if (entry->state == FAILED)
+        return &cache->failures;
+    return entry->is_used_up ? &cache->used_up : &cache->values;
 }
 
 static void unlist(struct entro_cache *cache, struct entro_cache_entry *entry)
@@ -90,36 +95,52 @@ static void remove_entry(struct entro_cache *cache, struct entro_cache_entry *en
     *link = entry->next;
     unlist(cache, entry);
     cache->used_bytes -= entry->cost_bytes;
+    if (entry->is_used_up)
+        cache->used_up_bytes -= entry->cost_bytes;
     cache->n_failures -= entry->state == FAILED;
 }
 
-/* Removes the oldest values beyond the budget and failures beyond their limit; returns them as a list to be
- * destroyed. */
-static struct entro_cache_entry *evict(struct entro_cache *cache)
+static bool is_over_budget(const struct entro_cache *cache)
 {
-    struct entro_cache_entry *evicted = NULL;
-    struct entro_cache_entry *entry = cache->values.oldest;
-    while (entry != NULL && cache->used_bytes > cache->budget_bytes) {
+    return cache->used_bytes > cache->budget_bytes;
+}
+
+static bool has_too_many_used_up(const struct entro_cache *cache)
+{
+    return is_over_budget(cache) || cache->used_up_bytes > ENTRO_CACHE_USED_UP_BYTES;
+}
+
+static bool has_too_many_failures(const struct entro_cache *cache)
+{
+    return cache->n_failures > ENTRO_CACHE_MAX_FAILURES;
+}
+
+/* Moves the oldest of a list that nobody uses to *evicted, while there are too many. */
+static void evict_from(struct entro_cache *cache, struct list *list,
+                       bool (*is_too_much)(const struct entro_cache *cache),
+                       struct entro_cache_entry **evicted)
+{
+    struct entro_cache_entry *entry = list->oldest;
+    while (entry != NULL && is_too_much(cache)) {
         struct entro_cache_entry *newer = entry->newer;
         if (entry->n_users == 0) {
             remove_entry(cache, entry);
-            entry->next = evicted;
-            evicted = entry;
-            if (cache->stats != NULL)
+            entry->next = *evicted;
+            *evicted = entry;
+            if (entry->state == READY && cache->stats != NULL)
                 entro_count(&cache->stats->cache_evictions, 1);
         }
         entry = newer;
     }
-    entry = cache->failures.oldest;
-    while (entry != NULL && cache->n_failures > ENTRO_CACHE_MAX_FAILURES) {
-        struct entro_cache_entry *newer = entry->newer;
-        if (entry->n_users == 0) {
-            remove_entry(cache, entry);
-            entry->next = evicted;
-            evicted = entry;
-        }
-        entry = newer;
-    }
+}
+
+/* Removes what is beyond the limits; returns it as a list to be destroyed. */
+static struct entro_cache_entry *evict(struct entro_cache *cache)
+{
+    struct entro_cache_entry *evicted = NULL;
+    evict_from(cache, &cache->used_up, has_too_many_used_up, &evicted);
+    evict_from(cache, &cache->values, is_over_budget, &evicted);
+    evict_from(cache, &cache->failures, has_too_many_failures, &evicted);
     return evicted;
 }
 
@@ -246,8 +267,20 @@ void *entro_cache_value(const struct entro_cache_entry *entry)
 
 void entro_cache_release(struct entro_cache *cache, struct entro_cache_entry *entry)
 {
+    entro_cache_release_read(cache, entry, 0);
+}
+
+void entro_cache_release_read(struct entro_cache *cache, struct entro_cache_entry *entry, size_t n_bytes)
+{
     pthread_mutex_lock(&cache->mutex);
     entry->n_users--;
+    entry->n_read += n_bytes;
+    if (!entry->is_used_up && n_bytes > 0 && entry->n_read >= entry->cost_bytes) {
+        unlist(cache, entry);
+        entry->is_used_up = true;
+        cache->used_up_bytes += entry->cost_bytes;
+        list_as_newest(cache, entry);
+    }
     struct entro_cache_entry *evicted = evict(cache);
     pthread_mutex_unlock(&cache->mutex);
     destroy_list(cache, evicted);

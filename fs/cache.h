@@ -27,6 +27,10 @@
 /* Failures that are remembered at most. */
 #define ENTRO_CACHE_MAX_FAILURES 4096
 
+/* Values of which every byte has been read once are rarely wanted again: of these the last are kept. They are
+ * a few dozen blocks, whose memory is still in a processor's cache when it is used for the next ones. */
+#define ENTRO_CACHE_USED_UP_BYTES ((size_t)2 << 20)
+
 struct entro_cache;
 struct entro_cache_entry;
 
@@ -50,6 +54,8 @@ enum entro_cache_answer entro_cache_claim(struct entro_cache *cache, uint64_t ke
 /* Of an entry held (after READY or give). */
 void *entro_cache_value(const struct entro_cache_entry *entry);
 void entro_cache_release(struct entro_cache *cache, struct entro_cache_entry *entry);
+/* The same, where the holder has read n_bytes of the value's cost_bytes. */
+void entro_cache_release_read(struct entro_cache *cache, struct entro_cache_entry *entry, size_t n_bytes);
 
 /* Ends a claim: the value (now the cache's) costs cost_bytes; the caller holds the entry until it releases
  * it. */

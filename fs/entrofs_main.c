@@ -11,6 +11,8 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "codec/bus_guard.h"
+#include "codec/pivot.h"
 #include "codec/standard_files.h"
 #include "fs/daemon.h"
 #include "fs/exit_codes.h"
@@ -72,7 +74,8 @@ struct served_image {
     struct entro_reader *reader;
 };
 
-static int open_image(struct served_image *served, const char *path, size_t cache_bytes)
+static int open_image(struct served_image *served, const char *path,
+                      const struct entro_mount_options *options)
 {
     struct entro_message message;
     enum entro_error error = entro_image_open(&served->image, path, &message);
@@ -80,7 +83,11 @@ static int open_image(struct served_image *served, const char *path, size_t cach
         error = entro_namespace_create(&served->names, served->image, &message);
     if (error != ENTRO_OK)
         return complain(image_exit_code(error), message.text);
-    error = entro_reader_create(&served->reader, served->names, cache_bytes,
+    if (entro_bus_guard_install())
+        entro_image_map(served->image); /* else its blocks are read with pread */
+    if (options->lock_image && entro_image_lock(served->image, &message) != ENTRO_OK)
+        return complain(ENTRO_EXIT_FAILURE, message.text);
+    error = entro_reader_create(&served->reader, served->names, options->cache_bytes,
                                 (struct entro_report){.line = report_line});
     if (error != ENTRO_OK)
         return complain(ENTRO_EXIT_FAILURE, entro_error_name(error));
@@ -120,11 +127,13 @@ static int mount_session(struct fuse_session **out, const struct entro_mount_opt
     }
     char name[PATH_MAX + 16];
     snprintf(name, sizeof name, "fsname=%s", options->fsname != NULL ? options->fsname : image);
+    char max_read[32];
+    snprintf(max_read, sizeof max_read, "max_read=%d", ENTRO_MAX_READ);
     char *list = NULL;
     struct fuse_args arguments = FUSE_ARGS_INIT(0, NULL);
     int code = ENTRO_EXIT_FAILURE;
     if (fuse_opt_add_opt(&list, "ro,default_permissions,subtype=entrofs") != 0 ||
-        fuse_opt_add_opt_escaped(&list, name) != 0 ||
+        fuse_opt_add_opt(&list, max_read) != 0 || fuse_opt_add_opt_escaped(&list, name) != 0 ||
         (options->kernel[0] != '\0' && fuse_opt_add_opt(&list, options->kernel) != 0) ||
         fuse_opt_add_arg(&arguments, "entrofs") != 0 || fuse_opt_add_arg(&arguments, "-o") != 0 ||
         fuse_opt_add_arg(&arguments, list) != 0) {
@@ -198,12 +207,19 @@ static int serve_image(const struct entro_mount_options *options, struct served_
             return wait_for_daemon(session, child, ready);
         }
     }
+    struct entro_message message;
+    if (!options->foreground && options->lock_image &&
+        entro_image_lock(served->image, &message) != ENTRO_OK) { /* locks do not survive the fork */
+        entro_log(LOG_ERR, "%s", message.text);
+        return ENTRO_EXIT_FAILURE;
+    }
     if (chdir("/") != 0)
         entro_log(LOG_WARNING, "cannot change to /: %s", strerror(errno));
     struct entro_serve serve = {.session = session,
                                 .mount = &mount,
                                 .mountpoint = mountpoint,
                                 .readahead_kib = options->readahead_kib,
+                                .prefetch_bytes = options->prefetch_bytes,
                                 .max_threads = options->max_threads,
                                 .ready = ready};
     return entro_serve(&serve) ? ENTRO_EXIT_OK : ENTRO_EXIT_FAILURE;
@@ -219,7 +235,7 @@ static int run(const struct entro_mount_options *options)
         entro_log(LOG_ERR, "%s: %s", options->image, strerror(errno));
         return ENTRO_EXIT_IMAGE_UNREADABLE;
     }
-    code = open_image(&served, image, options->cache_bytes);
+    code = open_image(&served, image, options);
     if (code == ENTRO_EXIT_OK)
         code = check_mountpoint(options->mountpoint);
     if (code == ENTRO_EXIT_OK) {
@@ -257,6 +273,8 @@ int main(int argc, char *argv[])
                entro_mount_help);
     } else if (options.show_version) {
         printf("entrofs %s (libfuse %s)\n", ENTRO_VERSION, fuse_pkgversion());
+    } else if (entro_pivot_check_kernel(&message) != ENTRO_OK) {
+        code = complain(ENTRO_EXIT_USAGE, message.text);
     } else {
         code = run(&options);
     }

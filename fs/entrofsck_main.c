@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "codec/pivot.h"
 #include "codec/pool.h"
 #include "codec/standard_files.h"
 #include "fs/describe.h"
@@ -299,6 +300,9 @@ int main(int argc, char *argv[])
     struct console console = {.mutex = PTHREAD_MUTEX_INITIALIZER,
                               .shows_progress = !options.quiet && isatty(STDERR_FILENO) == 1,
                               .percent = -1};
+    struct entro_message message;
+    if (entro_pivot_check_kernel(&message) != ENTRO_OK)
+        return complain(&console, ENTRO_FSCK_USAGE, message.text);
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

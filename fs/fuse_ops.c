@@ -79,6 +79,7 @@ static void handle_init(void *userdata, struct fuse_conn_info *connection)
         ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO; /* always with attributes: they cost nothing here */
     connection->max_background = MAX_BACKGROUND;
     connection->congestion_threshold = CONGESTION_THRESHOLD;
+    connection->max_read = ENTRO_MAX_READ;
     mount->on_init(mount->context);
 }
 
@@ -159,21 +160,15 @@ static void handle_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t
         fuse_reply_buf(request, NULL, 0);
         return;
     }
-    if (size > node->size_bytes - (uint64_t)offset)
-        size = (size_t)(node->size_bytes - (uint64_t)offset);
-    uint8_t *bytes = malloc(size);
-    if (bytes == NULL) {
-        fuse_reply_err(request, ENOMEM);
-        return;
-    }
-    size_t n_read;
-    enum entro_error error =
-        entro_reader_read(mount_of(request)->reader, node, (uint64_t)offset, size, bytes, &n_read, NULL);
-    if (error == ENTRO_OK && n_read == size)
-        fuse_reply_buf(request, (const char *)bytes, size);
+    struct entro_reader *reader = mount_of(request)->reader;
+    uint64_t left = node->size_bytes - (uint64_t)offset;
+    struct entro_reply reply;
+    enum entro_error error = entro_reader_serve(reader, node, (uint64_t)offset, size, &reply);
+    if (error == ENTRO_OK && reply.size_bytes == (size < left ? size : (size_t)left))
+        fuse_reply_buf(request, (const char *)reply.bytes, reply.size_bytes);
     else
         fuse_reply_err(request, error_number(error));
-    free(bytes);
+    entro_reader_done(reader, &reply);
 }
 
 static void handle_opendir(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *file)

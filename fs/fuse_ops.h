@@ -15,6 +15,13 @@
 #include "fs/namespace.h"
 #include "fs/reader.h"
 
+/*
+ * The kernel's requests are cut to this. Its read-ahead then is several requests at once, which as many
+ * threads decode in buffers that fit their processor's cache; larger ones measure worse. Goes to the mount as
+ * max_read= and to the session in its INIT: both must agree.
+ */
+#define ENTRO_MAX_READ 262144
+
 /* The session's user data. Constant while the session runs, but what it points to. */
 struct entro_mount {
     const struct entro_namespace *names;

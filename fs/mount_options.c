@@ -15,6 +15,8 @@ enum meaning {
     KERNEL,  /* handed to libfuse */
     CACHE,
     READAHEAD,
+    PREFETCH,
+    LOCK,
     THREADS,
     FSNAME,
 };
@@ -23,6 +25,7 @@ static const struct option_row {
     const char *name; /* with '=' where a value follows; with '*' at the end where anything does */
     enum meaning meaning;
 } option_table[] = {
+    {"prefetch=", PREFETCH},   {"lock_image", LOCK},
     {"cache=", CACHE},         {"readahead=", READAHEAD},
     {"max_threads=", THREADS}, {"fsname=", FSNAME},
     {"allow_other", KERNEL},   {"allow_root", KERNEL},
@@ -53,6 +56,10 @@ const char entro_mount_help[] =
     "     cache=SIZE          memory for decoded blocks, with K, M or G (default 32M)\n"
     "     readahead=KIB       read-ahead of the kernel for this mount, where it may be set; 0 leaves it "
     "(default 1024)\n"
+    "     prefetch=SIZE       where that may not be set: what is decoded ahead of readers, with K, M or G; 0 "
+    "for "
+    "none (default 8M)\n"
+    "     lock_image          keep the compressed image in memory\n"
     "     max_threads=N       threads that answer requests at most (default: two a processor, at least 16)\n"
     "     fsname=NAME         the name in the list of mounts (default: the image's path)\n"
     "     allow_other         other users may read too\n"
@@ -149,6 +156,14 @@ static enum entro_error apply_option(struct entro_mount_options *options, const 
             return bad_value(message, option);
         options->readahead_kib = (unsigned)number;
         break;
+    case PREFETCH:
+        if (!parse_size(value, SIZE_MAX / 2, true, &number))
+            return bad_value(message, option);
+        options->prefetch_bytes = (size_t)number;
+        break;
+    case LOCK:
+        options->lock_image = true;
+        break;
     case THREADS:
         if (!parse_size(value, 1024, false, &number) || number == 0)
             return bad_value(message, option);
@@ -217,7 +232,8 @@ enum entro_error entro_mount_options_parse(struct entro_mount_options *options, 
     static const struct option long_options[] = {
         {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
     *options = (struct entro_mount_options){.cache_bytes = ENTRO_CACHE_BYTES_DEFAULT,
-                                            .readahead_kib = ENTRO_READAHEAD_KIB_DEFAULT};
+                                            .readahead_kib = ENTRO_READAHEAD_KIB_DEFAULT,
+                                            .prefetch_bytes = ENTRO_PREFETCH_BYTES_DEFAULT};
     options->kernel = calloc(1, 1);
     if (options->kernel == NULL)
         return out_of_memory(message);

@@ -10,7 +10,8 @@
 
 #include "codec/error.h"
 
-#define ENTRO_READAHEAD_KIB_DEFAULT 1024
+#define ENTRO_READAHEAD_KIB_DEFAULT  1024
+#define ENTRO_PREFETCH_BYTES_DEFAULT ((size_t)8 << 20)
 
 /* All strings are owned. */
 struct entro_mount_options {
@@ -19,6 +20,8 @@ struct entro_mount_options {
     bool show_help, show_version, foreground;
     size_t cache_bytes;
     unsigned readahead_kib; /* 0: as the kernel has it */
+    size_t prefetch_bytes;  /* decoded ahead of readers where read-ahead is as the kernel has it; 0: none */
+    bool lock_image;        /* the compressed image is kept in memory */
     unsigned max_threads;   /* of the request loop; 0: the default */
     char *fsname;           /* or NULL: the image's path */
     char *kernel;           /* options that go to libfuse as they are ("allow_other,dev,..."), or "" */

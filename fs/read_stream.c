@@ -31,10 +31,10 @@ static enum entro_error decode(struct entro_read *read, uint32_t stream, const s
 }
 
 /* Copies a block that others wait for, from where it was decoded to, into the cache. */
-static void share(struct entro_cache *blocks, struct entro_cache_entry *entry, const uint8_t *bytes,
-                  size_t size)
+static void share(struct entro_cache *blocks, struct entro_buffers *buffers, struct entro_cache_entry *entry,
+                  const uint8_t *bytes, size_t size)
 {
-    uint8_t *copy = malloc(size);
+    uint8_t *copy = entro_buffer_take(buffers, size);
     if (copy == NULL) {
         entro_cache_fail(blocks, entry, ENTRO_ERROR_NO_MEMORY);
         return;
@@ -51,7 +51,7 @@ static enum entro_error make_block(struct entro_read *read, uint32_t stream, con
 {
     struct entro_cache *blocks = read->reader->blocks;
     size_t size = entro_plane_block_size(plane, block);
-    uint8_t *target = whole != NULL ? whole : malloc(size);
+    uint8_t *target = whole != NULL ? whole : entro_buffer_take(read->reader->buffers, size);
     if (target == NULL) {
         entro_cache_fail(blocks, entry, ENTRO_ERROR_NO_MEMORY);
         return entro_fail(read->message, ENTRO_ERROR_NO_MEMORY, "out of memory for a block");
@@ -60,13 +60,13 @@ static enum entro_error make_block(struct entro_read *read, uint32_t stream, con
     if (error != ENTRO_OK) {
         entro_cache_fail(blocks, entry, error);
         if (target != whole)
-            free(target);
+            entro_buffer_give(target);
         return error;
     }
     open->bytes = target;
     if (target == whole) {
         if (!entro_cache_drop(blocks, entry))
-            share(blocks, entry, target, size);
+            share(blocks, read->reader->buffers, entry, target, size);
         return ENTRO_OK;
     }
     entro_cache_give(blocks, entry, target, size);
@@ -81,6 +81,8 @@ enum entro_error entro_block_open(struct entro_read *read, uint32_t stream, cons
     struct entro_cache_entry *entry;
     enum entro_error error = ENTRO_OK;
     *open = (struct entro_open_block){0};
+    if (read->keeps_blocks)
+        whole = NULL;
     switch (entro_cache_claim(blocks, plane->first_block + block, &entry, &error)) {
     case ENTRO_CACHE_READY:
         open->entry = entry;
@@ -95,10 +97,10 @@ enum entro_error entro_block_open(struct entro_read *read, uint32_t stream, cons
                       (unsigned long long)block, stream, entro_error_name(error));
 }
 
-void entro_block_close(struct entro_read *read, struct entro_open_block *open)
+void entro_block_close(struct entro_read *read, struct entro_open_block *open, size_t n_read)
 {
     if (open->entry != NULL)
-        entro_cache_release(read->reader->blocks, open->entry);
+        entro_cache_release_read(read->reader->blocks, open->entry, n_read);
     open->entry = NULL;
 }
 
@@ -120,7 +122,7 @@ static enum entro_error read_plane(struct entro_read *read, uint32_t stream, con
         assert(target != NULL && open.bytes != NULL);
         if (open.bytes != target)
             memcpy(target, open.bytes + begin, n);
-        entro_block_close(read, &open);
+        entro_block_close(read, &open, n);
         target += n;
         offset += n;
         size -= n;
@@ -173,14 +175,29 @@ static enum entro_error read_records(struct entro_read *read, uint32_t stream, u
     return ENTRO_OK;
 }
 
-/* The largest power of two of records that fit a piece: their planes' blocks then begin where pieces do,
- * whatever the field's size. */
-static size_t records_of_piece(const struct entro_layout *layout)
+/*
+ * The largest power of two of records of which no plane takes more than a block (and all fit a piece): planes
+ * whose fields are powers of two then have whole blocks in it, or blocks have whole runs.
+ */
+static size_t records_of_piece(const struct entro_stream *stream)
 {
+    const struct entro_layout *layout = stream->layout;
     size_t n_records = 1;
-    while (2 * n_records * layout->record_bytes <= ENTRO_PIECE_BYTES)
+    while (2 * n_records * layout->record_bytes <= ENTRO_PIECE_BYTES) {
+        for (unsigned i = 0; i < layout->n_fields; i++)
+            if (2 * n_records * layout->field_bytes[i] > stream->planes[i].block_bytes)
+                return n_records;
         n_records *= 2;
+    }
     return n_records;
+}
+
+size_t entro_stream_piece(const struct entro_stream *stream, uint64_t offset)
+{
+    size_t piece_bytes = entro_stream_is_plain(stream)
+                             ? stream->planes[0].block_bytes
+                             : records_of_piece(stream) * stream->layout->record_bytes;
+    return piece_bytes - (size_t)(offset % piece_bytes);
 }
 
 enum entro_error entro_read_stream(struct entro_read *read, uint32_t stream, uint64_t offset, size_t size,
@@ -190,7 +207,7 @@ enum entro_error entro_read_stream(struct entro_read *read, uint32_t stream, uin
     if (entro_stream_is_plain(facts))
         return read_plane(read, stream, &facts->planes[0], offset, size, target);
     size_t record_bytes = facts->layout->record_bytes;
-    size_t n_records = records_of_piece(facts->layout);
+    size_t n_records = records_of_piece(facts);
     while (size > 0) {
         uint64_t first = offset / record_bytes;
         size_t skip = (size_t)(offset % record_bytes);
@@ -206,4 +223,22 @@ enum entro_error entro_read_stream(struct entro_read *read, uint32_t stream, uin
         size -= n_bytes;
     }
     return ENTRO_OK;
+}
+
+void entro_stream_warm(struct entro_read *read, uint32_t stream, uint64_t offset, size_t size)
+{
+    const struct entro_stream *facts = entro_image_stream(read->reader->image, stream);
+    const struct entro_layout *layout = facts->layout;
+    uint64_t first = offset / layout->record_bytes, last = (offset + size - 1) / layout->record_bytes;
+    for (unsigned i = 0; i < layout->n_fields; i++) {
+        const struct entro_plane *plane = &facts->planes[i];
+        uint64_t block = first * layout->field_bytes[i] / plane->block_bytes;
+        uint64_t end = ((last + 1) * layout->field_bytes[i] - 1) / plane->block_bytes;
+        for (; block <= end; block++) {
+            struct entro_open_block open;
+            if (entro_block_open(read, stream, plane, block, NULL, &open) != ENTRO_OK)
+                return; /* reported; who asks for it gets the error */
+            entro_block_close(read, &open, 0);
+        }
+    }
 }

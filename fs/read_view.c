@@ -205,8 +205,25 @@ static enum entro_error read_codes_and_convert(struct entro_read *read, const st
     if (error != ENTRO_OK)
         return error;
     convert(view, granules, first, open.bytes + begin % plane->block_bytes, skip, size, target);
-    entro_block_close(read, &open);
+    entro_block_close(read, &open, n_codes);
     return ENTRO_OK;
+}
+
+/* Granules never cross the end of a piece: both are powers of two of code bytes, and a block is the larger.
+ */
+static uint64_t piece_code_bytes(const struct entro_stream *stream)
+{
+    return entro_stream_is_plain(stream) ? stream->planes[0].block_bytes : ENTRO_PIECE_BYTES / 2;
+}
+
+size_t entro_view_piece(const struct entro_image *image, uint32_t number, enum entro_dtype dtype,
+                        uint64_t offset)
+{
+    const struct entro_tensor *tensor = entro_image_tensor(image, number);
+    struct granules granules = granules_of(tensor, dtype);
+    uint64_t piece_bytes = piece_code_bytes(entro_image_stream(image, tensor->stream)) / granules.code_bytes *
+                           granules.view_bytes;
+    return (size_t)(piece_bytes - offset % piece_bytes);
 }
 
 static enum entro_error read_range(struct entro_read *read, const struct entro_view *view,
@@ -215,9 +232,7 @@ static enum entro_error read_range(struct entro_read *read, const struct entro_v
 {
     const struct entro_stream *facts = entro_image_stream(read->reader->image, tensor->stream);
     struct granules granules = granules_of(tensor, dtype);
-    /* Granules never cross a block: both are powers of two of code bytes, and a block is the larger. */
-    uint64_t piece_bytes =
-        entro_stream_is_plain(facts) ? facts->planes[0].block_bytes : ENTRO_PIECE_BYTES / 2;
+    uint64_t piece_bytes = piece_code_bytes(facts);
     while (size > 0) {
         uint64_t first = offset / granules.view_bytes;
         size_t skip = (size_t)(offset % granules.view_bytes);
@@ -254,4 +269,18 @@ enum entro_error entro_read_view(struct entro_read *read, uint32_t number, enum 
                        size, target);
     entro_cache_release(read->reader->views, entry);
     return error;
+}
+
+void entro_view_warm(struct entro_read *read, uint32_t number, enum entro_dtype dtype, uint64_t offset,
+                     size_t size)
+{
+    const struct entro_tensor *tensor = entro_image_tensor(read->reader->image, number);
+    struct granules granules = granules_of(tensor, dtype);
+    uint64_t begin = offset / granules.view_bytes * granules.code_bytes;
+    uint64_t end = ((offset + size - 1) / granules.view_bytes + 1) * granules.code_bytes;
+    uint64_t n_codes = entro_image_stream(read->reader->image, tensor->stream)->size_bytes;
+    if (end > n_codes)
+        end = n_codes;
+    if (begin < end)
+        entro_stream_warm(read, tensor->stream, begin, (size_t)(end - begin));
 }

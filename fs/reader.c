@@ -1,57 +1,23 @@
-/* Requests: from a file's bytes to its spans; see reader.h. */
+/* The reader as its users see it; see reader.h. */
 #include "fs/reader.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/pool.h"
 #include "fs/reader_internal.h"
 
 /* Prepared views hold factors and outliers decoded: a few tens of KiB each. */
 #define VIEW_CACHE_BYTES ((size_t)16 << 20)
 
-static void workspace_free(struct entro_workspace *workspace)
-{
-    if (workspace == NULL)
-        return;
-    entro_decoder_free(workspace->decoder);
-    free(workspace->planes);
-    free(workspace->codes);
-    free(workspace);
-}
+/* Of decoding, until it has been measured. */
+#define NS_PER_KIB_AT_FIRST 300
 
-static struct entro_workspace *workspace_create(void)
+static void give_buffer(void *value)
 {
-    struct entro_workspace *workspace = calloc(1, sizeof *workspace);
-    if (workspace == NULL)
-        return NULL;
-    workspace->decoder = entro_decoder_create();
-    workspace->planes = malloc(ENTRO_PIECE_BYTES);
-    workspace->codes = malloc(ENTRO_PIECE_BYTES);
-    if (workspace->decoder == NULL || workspace->planes == NULL || workspace->codes == NULL) {
-        workspace_free(workspace);
-        return NULL;
-    }
-    return workspace;
-}
-
-/* As many workspaces come to be as there are requests at once; they are kept for the next ones. */
-static struct entro_workspace *take_workspace(struct entro_reader *reader)
-{
-    pthread_mutex_lock(&reader->mutex);
-    struct entro_workspace *workspace = reader->stock;
-    if (workspace != NULL)
-        reader->stock = workspace->next;
-    pthread_mutex_unlock(&reader->mutex);
-    return workspace != NULL ? workspace : workspace_create();
-}
-
-static void put_workspace(struct entro_reader *reader, struct entro_workspace *workspace)
-{
-    pthread_mutex_lock(&reader->mutex);
-    workspace->next = reader->stock;
-    reader->stock = workspace;
-    pthread_mutex_unlock(&reader->mutex);
+    if (value != NULL)
+        entro_buffer_give(value);
 }
 
 enum entro_error entro_reader_create(struct entro_reader **out, const struct entro_namespace *names,
@@ -64,10 +30,16 @@ enum entro_error entro_reader_create(struct entro_reader **out, const struct ent
     reader->names = names;
     reader->image = entro_namespace_image(names);
     reader->report = report;
-    pthread_mutex_init(&reader->mutex, NULL);
-    reader->blocks = entro_cache_create(cache_bytes, free, &reader->stats);
+    entro_workspaces_init(&reader->workspaces);
+    reader->n_processors = entro_pool_default_threads();
+    atomic_init(&reader->ns_per_kib, NS_PER_KIB_AT_FIRST);
+    reader->cache_bytes = cache_bytes;
+    reader->prefetch = entro_prefetch_create(reader->image);
+    reader->buffers = entro_buffers_create();
+    reader->blocks = entro_cache_create(cache_bytes, give_buffer, &reader->stats);
     reader->views = entro_cache_create(VIEW_CACHE_BYTES, entro_prepared_view_free, NULL);
-    if (reader->blocks == NULL || reader->views == NULL) {
+    if (reader->prefetch == NULL || reader->buffers == NULL || reader->blocks == NULL ||
+        reader->views == NULL) {
         entro_reader_free(reader);
         return ENTRO_ERROR_NO_MEMORY;
     }
@@ -79,14 +51,12 @@ void entro_reader_free(struct entro_reader *reader)
 {
     if (reader == NULL)
         return;
-    while (reader->stock != NULL) {
-        struct entro_workspace *next = reader->stock->next;
-        workspace_free(reader->stock);
-        reader->stock = next;
-    }
+    entro_reader_stop(reader);
+    entro_workspaces_free(&reader->workspaces);
+    entro_prefetch_free(reader->prefetch);
     entro_cache_free(reader->views);
     entro_cache_free(reader->blocks);
-    pthread_mutex_destroy(&reader->mutex);
+    entro_buffers_free(reader->buffers);
     free(reader);
 }
 
@@ -116,38 +86,106 @@ enum entro_error entro_read_report(struct entro_read *read, enum entro_error err
     return error;
 }
 
-static enum entro_error read_span(struct entro_read *read, const struct entro_span *span, uint64_t offset,
-                                  size_t size, uint8_t *target)
+/* The workers' background work: one piece ahead of some reader, while a processor is idle. */
+static bool prefetch_piece(void *context)
 {
-    switch (span->kind) {
-    case ENTRO_SPAN_BYTES:
-        memcpy(target, span->bytes + offset, size);
-        return ENTRO_OK;
-    case ENTRO_SPAN_STREAM:
-        return entro_read_stream(read, span->reference, span->offset + offset, size, target);
-    case ENTRO_SPAN_VIEW:
-        return entro_read_view(read, span->reference, span->dtype, offset, size, target);
+    struct entro_reader *reader = context;
+    struct entro_prefetch_piece piece;
+    bool was_some = false;
+    unsigned n_active = atomic_fetch_add_explicit(&reader->n_active, 1, memory_order_relaxed);
+    if (n_active < reader->n_processors && entro_prefetch_take(reader->prefetch, &piece)) {
+        struct entro_workspace *workspace = entro_workspace_take(&reader->workspaces);
+        struct entro_read read = {.reader = reader, .workspace = workspace, .node = piece.node};
+        was_some = workspace != NULL;
+        if (was_some) {
+            if (piece.span->kind == ENTRO_SPAN_STREAM)
+                entro_stream_warm(&read, piece.span->reference, piece.span->offset + piece.offset,
+                                  piece.size);
+            else if (piece.span->kind == ENTRO_SPAN_VIEW)
+                entro_view_warm(&read, piece.span->reference, piece.span->dtype, piece.offset, piece.size);
+            entro_workspace_put(&reader->workspaces, workspace);
+            entro_count(&reader->stats.bytes_prefetched, piece.size);
+        }
     }
-    return ENTRO_ERROR_ARGUMENT;
+    atomic_fetch_sub_explicit(&reader->n_active, 1, memory_order_relaxed);
+    return was_some;
 }
 
-static enum entro_error read_spans(struct entro_read *read, const struct entro_node *node, uint64_t offset,
-                                   size_t size, uint8_t *target)
+size_t entro_reader_prefetch(struct entro_reader *reader, size_t budget_bytes)
 {
-    const struct entro_span *span = entro_node_span(node, offset);
-    while (size > 0) {
-        uint64_t offset_in_span = offset - span->start;
-        uint64_t left = span->size_bytes - offset_in_span;
-        size_t n = left < size ? (size_t)left : size;
-        enum entro_error error = read_span(read, span, offset_in_span, n, target);
-        if (error != ENTRO_OK)
-            return error;
-        target += n;
-        offset += n;
-        size -= n;
-        span++;
+    if (reader->workers == NULL)
+        budget_bytes = 0;
+    if (budget_bytes > reader->cache_bytes / 2) /* what lies ahead must not push out what is needed now */
+        budget_bytes = reader->cache_bytes / 2;
+    entro_prefetch_start(reader->prefetch, budget_bytes);
+    return budget_bytes;
+}
+
+enum entro_error entro_reader_start(struct entro_reader *reader)
+{
+    if (reader->n_processors < 2)
+        return ENTRO_OK;
+    return entro_workers_create(&reader->workers, reader->n_processors - 1, prefetch_piece, reader);
+}
+
+void entro_reader_stop(struct entro_reader *reader)
+{
+    entro_workers_free(reader->workers);
+    reader->workers = NULL;
+}
+
+/* What is there of the range; 0 at or beyond the end of the file. */
+static size_t clip(const struct entro_node *node, uint64_t offset, size_t size)
+{
+    if (offset >= node->size_bytes)
+        return 0;
+    return size < node->size_bytes - offset ? size : (size_t)(node->size_bytes - offset);
+}
+
+static void count_result(struct entro_reader *reader, enum entro_error error, size_t size)
+{
+    if (error != ENTRO_OK)
+        entro_count(&reader->stats.requests_failed, 1);
+    else
+        entro_count(&reader->stats.bytes_replied, size);
+}
+
+enum entro_error entro_reader_serve(struct entro_reader *reader, const struct entro_node *node,
+                                    uint64_t offset, size_t size, struct entro_reply *reply)
+{
+    *reply = (struct entro_reply){0};
+    entro_count(&reader->stats.requests, 1);
+    size = clip(node, offset, size);
+    if (size == 0)
+        return ENTRO_OK;
+    if (entro_prefetch_is_on(reader->prefetch) && entro_prefetch_note(reader->prefetch, node, offset, size))
+        entro_workers_poke(reader->workers);
+    enum entro_error error = ENTRO_ERROR_NO_MEMORY;
+    struct entro_workspace *workspace = entro_workspace_take(&reader->workspaces);
+    uint8_t *target = workspace == NULL ? NULL : entro_workspace_reply(workspace, size);
+    atomic_fetch_add_explicit(&reader->n_active, 1, memory_order_relaxed);
+    reply->workspace = workspace;
+    if (target != NULL) {
+        struct entro_read read = {.reader = reader, .workspace = workspace, .node = node};
+        error = entro_read_node(&read, offset, size, target);
     }
+    count_result(reader, error, size);
+    if (error != ENTRO_OK) {
+        entro_reader_done(reader, reply);
+        return error;
+    }
+    reply->bytes = target;
+    reply->size_bytes = size;
     return ENTRO_OK;
+}
+
+void entro_reader_done(struct entro_reader *reader, struct entro_reply *reply)
+{
+    if (reply->workspace != NULL) {
+        entro_workspace_put(&reader->workspaces, reply->workspace);
+        atomic_fetch_sub_explicit(&reader->n_active, 1, memory_order_relaxed);
+    }
+    *reply = (struct entro_reply){0};
 }
 
 enum entro_error entro_reader_read(struct entro_reader *reader, const struct entro_node *node,
@@ -156,57 +194,53 @@ enum entro_error entro_reader_read(struct entro_reader *reader, const struct ent
 {
     *n_read = 0;
     entro_count(&reader->stats.requests, 1);
-    if (offset >= node->size_bytes || size == 0)
+    size = clip(node, offset, size);
+    if (size == 0)
         return ENTRO_OK;
-    if (size > node->size_bytes - offset)
-        size = (size_t)(node->size_bytes - offset);
     enum entro_error error = ENTRO_ERROR_NO_MEMORY;
-    struct entro_workspace *workspace = take_workspace(reader);
+    struct entro_workspace *workspace = entro_workspace_take(&reader->workspaces);
     if (workspace != NULL) {
         struct entro_read read = {.reader = reader, .workspace = workspace, .node = node, .message = message};
-        error = read_spans(&read, node, offset, size, target);
-        put_workspace(reader, workspace);
+        error = entro_read_node(&read, offset, size, target);
+        entro_workspace_put(&reader->workspaces, workspace);
     } else {
         entro_fail(message, error, "out of memory for decoding");
     }
-    if (error != ENTRO_OK) {
-        entro_count(&reader->stats.requests_failed, 1);
-        return error;
-    }
-    entro_count(&reader->stats.bytes_replied, size);
-    *n_read = size;
-    return ENTRO_OK;
+    count_result(reader, error, size);
+    if (error == ENTRO_OK)
+        *n_read = size;
+    return error;
 }
 
 enum entro_error entro_reader_read_stream(struct entro_reader *reader, uint32_t stream, uint64_t offset,
                                           size_t size, uint8_t *target, const char *where,
                                           struct entro_message *message)
 {
-    struct entro_workspace *workspace = take_workspace(reader);
+    struct entro_workspace *workspace = entro_workspace_take(&reader->workspaces);
     if (workspace == NULL)
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory for decoding");
     struct entro_read read = {.reader = reader, .workspace = workspace, .where = where, .message = message};
     enum entro_error error = entro_read_stream(&read, stream, offset, size, target);
-    put_workspace(reader, workspace);
+    entro_workspace_put(&reader->workspaces, workspace);
     return error;
 }
 
 enum entro_error entro_reader_check_view(struct entro_reader *reader, uint32_t tensor, enum entro_dtype dtype,
                                          struct entro_message *message)
 {
-    struct entro_workspace *workspace = take_workspace(reader);
+    struct entro_workspace *workspace = entro_workspace_take(&reader->workspaces);
     if (workspace == NULL)
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory for decoding");
     struct entro_read read = {.reader = reader, .workspace = workspace, .where = "", .message = message};
     enum entro_error error = entro_view_check(&read, tensor, dtype);
-    put_workspace(reader, workspace);
+    entro_workspace_put(&reader->workspaces, workspace);
     return error;
 }
 
 void entro_reader_try_blocks(struct entro_reader *reader, uint32_t stream, const char *where)
 {
     const struct entro_stream *facts = entro_image_stream(reader->image, stream);
-    struct entro_workspace *workspace = take_workspace(reader);
+    struct entro_workspace *workspace = entro_workspace_take(&reader->workspaces);
     if (workspace == NULL)
         return;
     struct entro_read read = {.reader = reader, .workspace = workspace, .where = where};
@@ -215,7 +249,7 @@ void entro_reader_try_blocks(struct entro_reader *reader, uint32_t stream, const
             struct entro_open_block open;
             if (entro_block_open(&read, stream, &facts->planes[i], block, workspace->planes, &open) ==
                 ENTRO_OK)
-                entro_block_close(&read, &open);
+                entro_block_close(&read, &open, 0);
         }
-    put_workspace(reader, workspace);
+    entro_workspace_put(&reader->workspaces, workspace);
 }

@@ -95,19 +95,26 @@ static void announce(struct control *control)
     }
     bool is_set = serve->readahead_kib > 0 && control->has_device &&
                   entro_set_readahead(control->device, serve->readahead_kib);
+    char how[96];
+    size_t prefetch_bytes = is_set ? 0 : entro_reader_prefetch(serve->mount->reader, serve->prefetch_bytes);
+    int length = 0;
     if (is_set)
-        snprintf(control->notes, sizeof control->notes, "readahead_kib %u\n", serve->readahead_kib);
+        length = snprintf(control->notes, sizeof control->notes, "readahead_kib %u\n", serve->readahead_kib);
     else
-        snprintf(control->notes, sizeof control->notes, "readahead_kib default\n");
+        length = snprintf(control->notes, sizeof control->notes, "readahead_kib default\n");
+    snprintf(control->notes + length, sizeof control->notes - (size_t)length, "prefetch_bytes %zu\n",
+             prefetch_bytes);
+    if (is_set)
+        snprintf(how, sizeof how, "read-ahead %u KiB", serve->readahead_kib);
+    else if (prefetch_bytes > 0)
+        snprintf(how, sizeof how, "the kernel's own read-ahead, decoding up to %zu KiB ahead of readers",
+                 prefetch_bytes >> 10);
+    else
+        snprintf(how, sizeof how, "the kernel's own read-ahead");
     atomic_store(&serve->mount->attributes.notes, control->notes);
-    if (serve->ready >= 0) {
+    if (serve->ready >= 0)
         entro_daemon_detach(serve->ready);
-        return;
-    }
-    if (is_set)
-        entro_log(LOG_INFO, "serving at %s, read-ahead %u KiB", serve->mountpoint, serve->readahead_kib);
-    else
-        entro_log(LOG_INFO, "serving at %s, the kernel's own read-ahead", serve->mountpoint);
+    entro_log(LOG_INFO, "serving at %s, %s", serve->mountpoint, how);
 }
 
 /* False where somebody has taken the mount away (umount -l) or put another one there since: what lies at the
@@ -216,9 +223,10 @@ bool entro_serve(const struct entro_serve *serve)
     if (errno != 0)
         goto out;
     is_set_up = true;
-    ok = run_loop(serve);
+    ok = entro_reader_start(serve->mount->reader) == ENTRO_OK && run_loop(serve);
     signal_event(control.finished);
     pthread_join(thread, NULL);
+    entro_reader_stop(serve->mount->reader);
     atomic_store(&serve->mount->attributes.notes, "");
 out:
     if (!is_set_up)

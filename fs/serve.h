@@ -15,8 +15,9 @@ struct entro_serve {
     struct entro_mount *mount;    /* the session's user data; on_init is set here */
     const char *mountpoint;       /* absolute, or /dev/fd/N */
     unsigned readahead_kib;
-    unsigned max_threads; /* 0: the default */
-    int ready;            /* for entro_daemon_detach, or -1 in the foreground */
+    size_t prefetch_bytes; /* where the read-ahead is not raised */
+    unsigned max_threads;  /* 0: the default */
+    int ready;             /* for entro_daemon_detach, or -1 in the foreground */
 };
 
 /* How long open files are served after SIGTERM or SIGINT has taken the mount out of the tree. A second signal

@@ -14,6 +14,8 @@
     X(requests)        /* reads asked for */                                                                 \
     X(requests_failed) /* answered with an error */                                                          \
     X(bytes_replied)                                                                                         \
+    X(bytes_by_workers) /* of these, what others than the request's own thread decoded */                    \
+    X(bytes_prefetched) /* of files, decoded before anybody asked */                                         \
     X(blocks_decoded)                                                                                        \
     X(bytes_decoded)                                                                                         \
     X(blocks_failed) /* decoded in vain: each is also a line in the log */                                   \

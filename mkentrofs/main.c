@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "codec/pivot.h"
 #include "codec/standard_files.h"
 #include "mkentrofs/build.h"
 #include "mkentrofs/options.h"
@@ -179,7 +180,9 @@ int main(int argc, char **argv)
     entro_progress_init(&console.progress, !options.quiet && isatty(STDERR_FILENO) ? stderr : NULL);
     struct entro_monitor monitor = {
         .cancelled = &interrupted, .progress = &console.progress, .context = &console, .note = print_note};
-    error = run(&options, &monitor, &message);
+    error = entro_pivot_check_kernel(&message);
+    if (!error)
+        error = run(&options, &monitor, &message);
     entro_progress_clear(&console.progress);
     if (error)
         print_line("", message.text[0] ? message.text : entro_error_name(error));
