@@ -4,18 +4,95 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Defaults as in transformers' configuration classes (src/transformers/models/X/configuration_X.py). */
 static const struct entro_architecture architectures[] = {
     {
         .name = "llama",
         .hf_model_type = "llama",
         .hf_class = "LlamaForCausalLM",
+        .hf_activation_key = "hidden_act",
+        .hf_activation = "silu",
         .gguf = "llama",
         .gguf_rope_interleaved = true,
+        .missing = {.n_context = 2048, .norm_epsilon = 1e-6, .rope_theta = 1e4},
+    },
+    {
+        .name = "mistral",
+        .hf_model_type = "mistral",
+        .hf_class = "MistralForCausalLM",
+        .hf_activation_key = "hidden_act",
         .hf_activation = "silu",
+        .window_rule = ENTRO_WINDOW_ALL_LAYERS,
+        .missing =
+            {.n_kv_heads = 8, .n_context = 131072, .window = 4096, .norm_epsilon = 1e-6, .rope_theta = 1e4},
+    },
+    {
+        .name = "phi3",
+        .hf_model_type = "phi3",
+        .hf_class = "Phi3ForCausalLM",
+        .hf_activation_key = "hidden_act",
+        .hf_activation = "silu",
+        .gguf = "phi3",
+        .fused = true,
+        .window_rule = ENTRO_WINDOW_ALL_LAYERS,
+        .missing = {.n_context = 4096, .norm_epsilon = 1e-5, .rope_theta = 1e4},
+    },
+    {
+        .name = "qwen2",
+        .hf_model_type = "qwen2",
+        .hf_class = "Qwen2ForCausalLM",
+        .hf_activation_key = "hidden_act",
+        .hf_activation = "silu",
+        .gguf = "qwen2",
+        .qkv_bias = true,
+        .window_rule = ENTRO_WINDOW_UPPER_LAYERS,
+        .missing =
+            {.n_kv_heads = 32, .n_context = 32768, .window = 4096, .norm_epsilon = 1e-6, .rope_theta = 1e4},
+    },
+    {
+        .name = "qwen3",
+        .hf_model_type = "qwen3",
+        .hf_class = "Qwen3ForCausalLM",
+        .hf_activation_key = "hidden_act",
+        .hf_activation = "silu",
+        .gguf = "qwen3",
+        .qk_norm = true,
+        .window_rule = ENTRO_WINDOW_UPPER_LAYERS,
+        .missing = {.n_kv_heads = 32,
+                    .head_dim = 128,
+                    .n_context = 32768,
+                    .window = 4096,
+                    .norm_epsilon = 1e-6,
+                    .rope_theta = 1e4},
+    },
+    {
+        .name = "gemma3",
+        .hf_model_type = "gemma3_text",
+        .hf_class = "Gemma3ForCausalLM",
+        .hf_activation_key = "hidden_activation",
+        .hf_activation = "gelu_pytorch_tanh",
+        .gguf = "gemma3",
+        .qk_norm = true,
+        .post_norms = true,
+        .norm_plus_one = true,
+        .scaled_embedding = true,
+        .query_scalar = true,
+        .activation = ENTRO_ACTIVATION_GELU_TANH,
+        .window_rule = ENTRO_WINDOW_ALL_BUT_EVERY_N,
+        .missing = {.n_kv_heads = 4,
+                    .head_dim = 256,
+                    .n_context = 131072,
+                    .window = 4096,
+                    .norm_epsilon = 1e-6,
+                    .rope_theta = 1e6,
+                    .rope_theta_sliding = 1e4,
+                    .tied_embeddings = true},
     },
 };
 
 #define N_ARCHITECTURES (sizeof architectures / sizeof architectures[0])
+
+#define HF_LAYER "model.layers.%zu."
 
 /* %zu is the layer. */
 static const struct {
@@ -25,16 +102,28 @@ static const struct {
     [ENTRO_TENSOR_EMBEDDING] = {"model.embed_tokens.weight", "token_embd.weight"},
     [ENTRO_TENSOR_FINAL_NORM] = {"model.norm.weight", "output_norm.weight"},
     [ENTRO_TENSOR_OUTPUT] = {"lm_head.weight", "output.weight"},
-    [ENTRO_TENSOR_ATTENTION_NORM] = {"model.layers.%zu.input_layernorm.weight", "blk.%zu.attn_norm.weight"},
-    [ENTRO_TENSOR_QUERY] = {"model.layers.%zu.self_attn.q_proj.weight", "blk.%zu.attn_q.weight"},
-    [ENTRO_TENSOR_KEY] = {"model.layers.%zu.self_attn.k_proj.weight", "blk.%zu.attn_k.weight"},
-    [ENTRO_TENSOR_VALUE] = {"model.layers.%zu.self_attn.v_proj.weight", "blk.%zu.attn_v.weight"},
-    [ENTRO_TENSOR_ATTENTION_OUTPUT] = {"model.layers.%zu.self_attn.o_proj.weight",
-                                       "blk.%zu.attn_output.weight"},
-    [ENTRO_TENSOR_MLP_NORM] = {"model.layers.%zu.post_attention_layernorm.weight", "blk.%zu.ffn_norm.weight"},
-    [ENTRO_TENSOR_GATE] = {"model.layers.%zu.mlp.gate_proj.weight", "blk.%zu.ffn_gate.weight"},
-    [ENTRO_TENSOR_UP] = {"model.layers.%zu.mlp.up_proj.weight", "blk.%zu.ffn_up.weight"},
-    [ENTRO_TENSOR_DOWN] = {"model.layers.%zu.mlp.down_proj.weight", "blk.%zu.ffn_down.weight"},
+    [ENTRO_TENSOR_ROPE_FACTORS] = {"", "rope_freqs.weight"},
+    [ENTRO_TENSOR_ATTENTION_NORM] = {HF_LAYER "input_layernorm.weight", "blk.%zu.attn_norm.weight"},
+    [ENTRO_TENSOR_QKV] = {HF_LAYER "self_attn.qkv_proj.weight", "blk.%zu.attn_qkv.weight"},
+    [ENTRO_TENSOR_QUERY] = {HF_LAYER "self_attn.q_proj.weight", "blk.%zu.attn_q.weight"},
+    [ENTRO_TENSOR_KEY] = {HF_LAYER "self_attn.k_proj.weight", "blk.%zu.attn_k.weight"},
+    [ENTRO_TENSOR_VALUE] = {HF_LAYER "self_attn.v_proj.weight", "blk.%zu.attn_v.weight"},
+    [ENTRO_TENSOR_QUERY_BIAS] = {HF_LAYER "self_attn.q_proj.bias", "blk.%zu.attn_q.bias"},
+    [ENTRO_TENSOR_KEY_BIAS] = {HF_LAYER "self_attn.k_proj.bias", "blk.%zu.attn_k.bias"},
+    [ENTRO_TENSOR_VALUE_BIAS] = {HF_LAYER "self_attn.v_proj.bias", "blk.%zu.attn_v.bias"},
+    [ENTRO_TENSOR_QUERY_NORM] = {HF_LAYER "self_attn.q_norm.weight", "blk.%zu.attn_q_norm.weight"},
+    [ENTRO_TENSOR_KEY_NORM] = {HF_LAYER "self_attn.k_norm.weight", "blk.%zu.attn_k_norm.weight"},
+    [ENTRO_TENSOR_ATTENTION_OUTPUT] = {HF_LAYER "self_attn.o_proj.weight", "blk.%zu.attn_output.weight"},
+    [ENTRO_TENSOR_MLP_NORM] = {HF_LAYER "post_attention_layernorm.weight", "blk.%zu.ffn_norm.weight"},
+    [ENTRO_TENSOR_PRE_MLP_NORM] = {HF_LAYER "pre_feedforward_layernorm.weight", "blk.%zu.ffn_norm.weight"},
+    [ENTRO_TENSOR_POST_ATTENTION_NORM] = {HF_LAYER "post_attention_layernorm.weight",
+                                          "blk.%zu.post_attention_norm.weight"},
+    [ENTRO_TENSOR_POST_MLP_NORM] = {HF_LAYER "post_feedforward_layernorm.weight",
+                                    "blk.%zu.post_ffw_norm.weight"},
+    [ENTRO_TENSOR_GATE_UP] = {HF_LAYER "mlp.gate_up_proj.weight", "blk.%zu.ffn_up.weight"},
+    [ENTRO_TENSOR_GATE] = {HF_LAYER "mlp.gate_proj.weight", "blk.%zu.ffn_gate.weight"},
+    [ENTRO_TENSOR_UP] = {HF_LAYER "mlp.up_proj.weight", "blk.%zu.ffn_up.weight"},
+    [ENTRO_TENSOR_DOWN] = {HF_LAYER "mlp.down_proj.weight", "blk.%zu.ffn_down.weight"},
 };
 
 const struct entro_architecture *entro_architecture_from_hf(const char *model_type)
@@ -48,7 +137,7 @@ const struct entro_architecture *entro_architecture_from_hf(const char *model_ty
 const struct entro_architecture *entro_architecture_from_gguf(const char *name, size_t name_bytes)
 {
     for (size_t i = 0; i < N_ARCHITECTURES; i++)
-        if (strlen(architectures[i].gguf) == name_bytes &&
+        if (architectures[i].gguf != NULL && strlen(architectures[i].gguf) == name_bytes &&
             memcmp(architectures[i].gguf, name, name_bytes) == 0)
             return &architectures[i];
     return NULL;
@@ -56,7 +145,7 @@ const struct entro_architecture *entro_architecture_from_gguf(const char *name, 
 
 const char *entro_architecture_names(void)
 {
-    return "llama";
+    return "llama, mistral, phi3, qwen2, qwen3, gemma3_text";
 }
 
 void entro_tensor_name(char name[ENTRO_TENSOR_NAME_BYTES], enum entro_tensor_role role, bool gguf,

@@ -8,13 +8,49 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* What the MLP does to its gate. */
+enum entro_activation {
+    ENTRO_ACTIVATION_SILU,
+    ENTRO_ACTIVATION_GELU_TANH, /* GELU by its approximation with tanh */
+};
+
+/* Which layers attend to a sliding window, where config.json lists no "layer_types". */
+enum entro_window_rule {
+    ENTRO_WINDOW_NEVER,
+    ENTRO_WINDOW_ALL_LAYERS,     /* where there is a "sliding_window" */
+    ENTRO_WINDOW_UPPER_LAYERS,   /* with "use_sliding_window", from layer "max_window_layers" on */
+    ENTRO_WINDOW_ALL_BUT_EVERY_N /* every "sliding_window_pattern"-th layer sees all positions */
+};
+
 struct entro_architecture {
     const char *name;
-    const char *hf_model_type;  /* "model_type" of config.json */
-    const char *hf_class;       /* of "architectures" in config.json */
-    const char *gguf;           /* general.architecture; the prefix of the GGUF's other keys */
+    const char *hf_model_type;     /* "model_type" of config.json */
+    const char *hf_class;          /* of "architectures" in config.json */
+    const char *hf_activation_key; /* of config.json */
+    const char *hf_activation;     /* its value */
+    const char *gguf; /* general.architecture; the prefix of the GGUF's other keys. NULL: GGUF files of such a
+                         model bear another's name */
     bool gguf_rope_interleaved; /* GGUF stores the rows of q and k for interleaved pairs */
-    const char *hf_activation;  /* the "hidden_act" that the MLP uses */
+    bool fused;                 /* q, k and v are one tensor, gate and up another */
+    bool qkv_bias;              /* q, k and v have biases */
+    bool qk_norm;               /* each head of q and k is normed before it is rotated */
+    bool post_norms;            /* what a block adds is normed too */
+    bool norm_plus_one;         /* safetensors hold the norms' weights less 1 */
+    bool scaled_embedding;      /* the embedding is multiplied by sqrt(n_hidden) */
+    bool query_scalar;          /* "query_pre_attn_scalar" takes the place of the head size in the scale */
+    enum entro_activation activation;
+    enum entro_window_rule window_rule;
+    /* What transformers takes where config.json says nothing. */
+    struct {
+        size_t n_kv_heads; /* 0: n_heads */
+        size_t head_dim;   /* 0: n_hidden / n_heads */
+        size_t n_context;
+        size_t window; /* 0: none */
+        double norm_epsilon;
+        double rope_theta;
+        double rope_theta_sliding; /* of layers with a window; 0: as the others */
+        bool tied_embeddings;
+    } missing;
 };
 
 /* NULL where no architecture has that name. Thread-safe. */
@@ -24,21 +60,37 @@ const struct entro_architecture *entro_architecture_from_gguf(const char *name, 
 /* The names that are known, for messages: "llama, ...". */
 const char *entro_architecture_names(void);
 
-/* The tensors of a model by what they do. The per-layer ones come after ENTRO_TENSOR_FIRST_OF_LAYER. */
+/* The tensors of a model by what they do. */
 enum entro_tensor_role {
     ENTRO_TENSOR_EMBEDDING,
     ENTRO_TENSOR_FINAL_NORM,
     ENTRO_TENSOR_OUTPUT,
+    ENTRO_TENSOR_ROPE_FACTORS, /* GGUF only: what frequencies are divided by */
+    /* One a layer: */
     ENTRO_TENSOR_ATTENTION_NORM,
+    ENTRO_TENSOR_QKV, /* rows of q, then k, then v */
     ENTRO_TENSOR_QUERY,
     ENTRO_TENSOR_KEY,
     ENTRO_TENSOR_VALUE,
+    ENTRO_TENSOR_QUERY_BIAS,
+    ENTRO_TENSOR_KEY_BIAS,
+    ENTRO_TENSOR_VALUE_BIAS,
+    ENTRO_TENSOR_QUERY_NORM,
+    ENTRO_TENSOR_KEY_NORM,
     ENTRO_TENSOR_ATTENTION_OUTPUT,
-    ENTRO_TENSOR_MLP_NORM,
+    ENTRO_TENSOR_MLP_NORM, /* of a model without post norms */
+    ENTRO_TENSOR_PRE_MLP_NORM,
+    ENTRO_TENSOR_POST_ATTENTION_NORM,
+    ENTRO_TENSOR_POST_MLP_NORM,
+    ENTRO_TENSOR_GATE_UP, /* rows of gate, then up */
     ENTRO_TENSOR_GATE,
     ENTRO_TENSOR_UP,
     ENTRO_TENSOR_DOWN,
 };
+
+/* Tensors of a layer at most, and others, for tables of them. */
+#define ENTRO_TENSORS_PER_LAYER 18
+#define ENTRO_TENSORS_OF_MODEL  4
 
 /* Room for any name that entro_tensor_name writes. */
 #define ENTRO_TENSOR_NAME_BYTES 96

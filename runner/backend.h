@@ -17,22 +17,37 @@
 struct entro_backend {
     const char *name; /* "cpu (avx512)" */
     size_t n_context; /* positions that fit */
+    size_t n_batch;   /* tokens that are computed together: a longer run is cut into pieces of this */
 
     /*
      * Runs n_tokens tokens at the positions position, position + 1, ... Everything before `position` must
      * have been run; what was run at or behind it is forgotten, so that a text can be taken back. Writes the
      * logits ([n_vocabulary]) that follow the last token unless `logits` is NULL: the output head is run for
-     * nothing else. ENTRO_ERROR_ARGUMENT: a token outside the vocabulary, a position outside the context.
+     * nothing else. How a text is cut into runs changes no more than the last bits of a result.
+     * ENTRO_ERROR_ARGUMENT: a token outside the vocabulary, a position outside the context; _FORMAT: the
+     * results are no numbers, since the weights are none (the message names the tensor).
      */
     enum entro_error (*forward)(struct entro_backend *backend, const uint32_t *tokens, size_t n_tokens,
                                 size_t position, float *logits, struct entro_message *message);
+
+    /*
+     * The logits that follow each of the tokens at `position` ... position + n - 1: n rows of n_vocabulary.
+     * They must be among the last `n_batch` tokens' worth of the last run: of those that the last call of
+     * `forward` ran, or where those were more than n_batch, of the last piece of it. So whoever wants all
+     * logits of a text (perplexity) runs at most n_batch tokens a call, with `logits` NULL, and then asks for
+     * as many rows at a time as its memory bears. Nothing is run or forgotten by it; any order, any number of
+     * times. ENTRO_ERROR_ARGUMENT: other positions; _FORMAT as above.
+     */
+    enum entro_error (*logits)(struct entro_backend *backend, size_t position, size_t n, float *logits,
+                               struct entro_message *message);
+
     void (*free)(struct entro_backend *backend);
 };
 
 /*
  * The CPU backend: F32 activations, F16 keys and values. Keeps pool, config, weights and kernels, which must
- * outlive it. One thread at a time. Memory of the KV cache is taken as positions are used.
- * ENTRO_ERROR_NO_MEMORY.
+ * outlive it. One thread at a time, the one that owns the pool. Memory of the KV cache is taken as positions
+ * are used. ENTRO_ERROR_NO_MEMORY.
  */
 enum entro_error entro_backend_cpu_create(struct entro_backend **out, const struct entro_config *config,
                                           const struct entro_weights *weights, size_t n_context,

@@ -1,110 +1,29 @@
 /*
- * The forward pass on the CPU, one token at a time: the products are spread over the pool by rows, attention
- * by heads; everything between is too small to share. Weights are read through matrix.h.
+ * The forward pass on the CPU, a batch of tokens at a time. One pass for all architectures: parts that a
+ * model lacks are NULL in its weights. Products and attention are in files of their own; what is between them
+ * is here, spread over the pool by tokens.
  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#include "codec/bytes.h"
-#include "codec/half.h"
-#include "runner/backend.h"
-#include "runner/rope.h"
+#include "runner/backend_cpu_internal.h"
 
-/* Products with the same input that run as one loop: q, k, v or gate, up. */
-#define MAX_PRODUCTS 3
-
-/* A work item takes at least so many weights (its start costs as much as a few thousand), and at most so
- * many. */
-#define MIN_ITEM_WEIGHTS ((size_t)8192)
-#define MAX_ITEM_WEIGHTS ((size_t)131072)
-
-/* The running state. */
-struct state {
-    float *x;         /* [n_hidden] the residual stream */
-    float *normed;    /* [n_hidden] */
-    float *query;     /* [n_heads][head_dim] */
-    float *key;       /* [n_kv_heads][head_dim] of this position */
-    float *value;     /* [n_kv_heads][head_dim] */
-    float *attended;  /* [n_heads][head_dim] */
-    float *projected; /* [n_hidden] what a block adds to x */
-    float *gate;      /* [n_intermediate] */
-    float *up;        /* [n_intermediate] */
-    float *scores;    /* [n_threads][n_context] */
-    float *scaled;    /* [MAX_PRODUCTS][widest input] inputs times column factors */
-    float *cosines;   /* [head_dim / 2] of this position */
-    float *sines;     /* [head_dim / 2] */
-    float *frequencies;
-    uint8_t *keys;      /* [n_layers][n_kv_heads][n_context][head_dim] F16 */
-    uint8_t *values;    /* the same shape */
-    size_t cache_bytes; /* of each of the two */
-    size_t widest;
+/* A step that is done for each token by itself, over all tokens of a batch. */
+struct token_loop {
+    struct entro_cpu_backend *self;
+    const float *weight; /* of a norm */
 };
 
-struct cpu_backend {
-    struct entro_backend base; /* first: the interface is cast to this */
-    char name[32];
-    const struct entro_config *config;
-    const struct entro_weights *weights;
-    const struct entro_kernels *kernels;
-    struct entro_pool *pool;
-    float *arena; /* holds all of state but the cache */
-    struct state state;
-};
-
-struct product {
-    const struct entro_matrix *matrix;
-    const float *x;
-    float *y;
-    struct entro_matrix_input input;
-    size_t n_items;
-};
-
-struct product_loop {
-    struct cpu_backend *self;
-    struct product *products;
-    size_t rows_per_item;
-};
-
-static void run_product_item(void *context, size_t item, unsigned worker)
+static void for_tokens(struct entro_cpu_backend *self, entro_pool_function *function, size_t n_tokens,
+                       const float *weight)
 {
-    const struct product_loop *loop = context;
-    const struct product *product = loop->products;
-    (void)worker;
-    while (item >= product->n_items) {
-        item -= product->n_items;
-        product++;
-    }
-    size_t first = item * loop->rows_per_item;
-    size_t n = product->matrix->n_rows - first;
-    if (n > loop->rows_per_item)
-        n = loop->rows_per_item;
-    entro_matrix_times(product->matrix, loop->self->kernels, &product->input, first, n, product->y);
-}
-
-/* y = matrix * x for up to MAX_PRODUCTS products of the same number of columns. */
-static void run_products(struct cpu_backend *self, struct product *products, size_t n_products)
-{
-    size_t n_rows = 0, n_items = 0, n_columns = products[0].matrix->n_columns;
-    for (size_t i = 0; i < n_products; i++) {
-        products[i].input = entro_matrix_input(products[i].matrix, products[i].x,
-                                               self->state.scaled + i * self->state.widest);
-        n_rows += products[i].matrix->n_rows;
-    }
-    size_t item_weights = n_rows * n_columns / (4 * (size_t)entro_pool_threads(self->pool));
-    if (item_weights < MIN_ITEM_WEIGHTS)
-        item_weights = MIN_ITEM_WEIGHTS;
-    if (item_weights > MAX_ITEM_WEIGHTS)
-        item_weights = MAX_ITEM_WEIGHTS;
-    struct product_loop loop = {
-        .self = self, .products = products, .rows_per_item = (item_weights + n_columns - 1) / n_columns};
-    for (size_t i = 0; i < n_products; i++) {
-        products[i].n_items = (products[i].matrix->n_rows + loop.rows_per_item - 1) / loop.rows_per_item;
-        n_items += products[i].n_items;
-    }
-    entro_parallel_for(self->pool, n_items, run_product_item, &loop);
+    struct token_loop loop = {.self = self, .weight = weight};
+    if (n_tokens == 1)
+        function(&loop, 0, 0);
+    else
+        entro_parallel_for(self->pool, n_tokens, function, &loop);
 }
 
 /* Root mean square norm (Zhang and Sennrich, arXiv 1910.07467). */
@@ -118,144 +37,168 @@ static void rms_norm(const float *x, const float *weight, float epsilon, size_t 
         out[i] = x[i] * factor * weight[i];
 }
 
-static void softmax(float *x, size_t n)
+/* normed = norm(x). */
+static void norm_token(void *context, size_t token, unsigned worker)
 {
-    float largest = x[0], sum = 0;
-    for (size_t i = 1; i < n; i++)
-        if (x[i] > largest)
-            largest = x[i];
-    for (size_t i = 0; i < n; i++) {
-        x[i] = expf(x[i] - largest);
-        sum += x[i];
+    const struct token_loop *loop = context;
+    const struct entro_config *config = loop->self->config;
+    size_t offset = token * config->n_hidden;
+    (void)worker;
+    rms_norm(loop->self->state.x + offset, loop->weight, config->norm_epsilon, config->n_hidden,
+             loop->self->state.normed + offset);
+}
+
+/* x += normed, or its norm where the model has one there. */
+static void add_token(void *context, size_t token, unsigned worker)
+{
+    const struct token_loop *loop = context;
+    const struct entro_config *config = loop->self->config;
+    float *x = loop->self->state.x + token * config->n_hidden;
+    float *added = loop->self->state.normed + token * config->n_hidden;
+    (void)worker;
+    if (loop->weight != NULL)
+        rms_norm(added, loop->weight, config->norm_epsilon, config->n_hidden, added);
+    for (size_t i = 0; i < config->n_hidden; i++)
+        x[i] += added[i];
+}
+
+/* gate = activation(gate) * up. */
+static void gate_token(void *context, size_t token, unsigned worker)
+{
+    const struct token_loop *loop = context;
+    const struct entro_config *config = loop->self->config;
+    float *gate = loop->self->state.gate_up + token * 2 * config->n_intermediate;
+    const float *up = gate + config->n_intermediate;
+    (void)worker;
+    if (config->architecture->activation == ENTRO_ACTIVATION_SILU)
+        loop->self->math->silu_times(gate, up, config->n_intermediate);
+    else
+        loop->self->math->gelu_times(gate, up, config->n_intermediate);
+}
+
+/* Rows of one or several matrices, one after another in each token's row of y. */
+static void multiply(struct entro_cpu_backend *self, const struct entro_matrix *matrices, size_t n_matrices,
+                     const float *x, size_t x_stride, size_t n_tokens, float *y, size_t y_stride)
+{
+    struct entro_cpu_product products[ENTRO_CPU_MAX_PRODUCTS];
+    for (size_t i = 0; i < n_matrices; i++) {
+        products[i] = (struct entro_cpu_product){.matrix = &matrices[i], .y = y, .y_stride = y_stride};
+        y += matrices[i].n_rows;
     }
+    entro_cpu_multiply(self, products, n_matrices, x, x_stride, n_tokens);
+}
+
+static void run_attention(struct entro_cpu_backend *self, size_t layer, size_t position, size_t n_tokens)
+{
+    const struct entro_config *config = self->config;
+    const struct entro_layer_weights *weights = &self->weights->layers[layer];
+    struct entro_cpu_state *state = &self->state;
+    for_tokens(self, norm_token, n_tokens, weights->attention_norm);
+    multiply(self, weights->qkv, weights->n_qkv, state->normed, config->n_hidden, n_tokens, state->qkv,
+             state->n_qkv);
+    entro_cpu_attend(self, layer, position, n_tokens);
+    multiply(self, &weights->attention_output, 1, state->attended, config->n_heads * config->head_dim,
+             n_tokens, state->normed, config->n_hidden);
+    for_tokens(self, add_token, n_tokens, weights->post_attention_norm);
+}
+
+static void run_mlp(struct entro_cpu_backend *self, size_t layer, size_t n_tokens)
+{
+    const struct entro_config *config = self->config;
+    const struct entro_layer_weights *weights = &self->weights->layers[layer];
+    struct entro_cpu_state *state = &self->state;
+    size_t stride = 2 * config->n_intermediate;
+    for_tokens(self, norm_token, n_tokens, weights->mlp_norm);
+    multiply(self, weights->gate_up, weights->n_gate_up, state->normed, config->n_hidden, n_tokens,
+             state->gate_up, stride);
+    for_tokens(self, gate_token, n_tokens, NULL);
+    multiply(self, &weights->down, 1, state->gate_up, stride, n_tokens, state->normed, config->n_hidden);
+    for_tokens(self, add_token, n_tokens, weights->post_mlp_norm);
+}
+
+/* The embeddings and the angles of a batch. Gemma's models ran with a factor that was rounded to BF16; it is
+ * taken here as transformers takes it in F32. */
+static void start_batch(struct entro_cpu_backend *self, const uint32_t *tokens, size_t position)
+{
+    const struct entro_config *config = self->config;
+    struct entro_cpu_state *state = &self->state;
+    size_t n_pairs = config->head_dim / 2;
+    float scale = config->architecture->scaled_embedding ? sqrtf((float)config->n_hidden) : 1.0F;
+    for (size_t i = 0; i < self->n_tokens; i++) {
+        float *x = state->x + i * config->n_hidden;
+        entro_matrix_row(&self->weights->embedding, tokens[i], x);
+        for (size_t j = 0; scale != 1.0F && j < config->n_hidden; j++)
+            x[j] *= scale;
+        entro_rope_angles(state->frequencies, n_pairs, position + i, state->cosines + i * n_pairs,
+                          state->sines + i * n_pairs);
+        entro_rope_angles(state->sliding_frequencies, n_pairs, position + i,
+                          state->sliding_cosines + i * n_pairs, state->sliding_sines + i * n_pairs);
+    }
+}
+
+static bool all_finite(const float *x, size_t n)
+{
+    /* A sum of differences from themselves: 0 but for infinities and NaN. */
+    float sum = 0;
     for (size_t i = 0; i < n; i++)
-        x[i] /= sum;
+        sum += x[i] - x[i];
+    return sum == 0;
 }
 
-/* Where the keys or values of one layer and head begin. */
-static uint8_t *cache_of(const struct cpu_backend *self, uint8_t *cache, size_t layer, size_t kv_head)
+static enum entro_error explain_no_numbers(const struct entro_cpu_backend *self,
+                                           struct entro_message *message)
 {
-    const struct entro_config *config = self->config;
-    return cache + (layer * config->n_kv_heads + kv_head) * self->base.n_context * config->head_dim * 2;
+    enum entro_error error = entro_weights_check_finite(self->weights, message);
+    if (error != ENTRO_OK)
+        return error;
+    return entro_fail(message, ENTRO_ERROR_FORMAT,
+                      "the model's results are no numbers, though all its weights are: they overflow");
 }
 
-struct attention_loop {
-    struct cpu_backend *self;
-    size_t layer;
-    size_t n_positions;
-};
-
-/* One query head over all positions so far; several query heads share a key-value head. */
-static void attend_head(void *context, size_t head, unsigned worker)
+static enum entro_error run_batch(struct entro_cpu_backend *self, const uint32_t *tokens, size_t n_tokens,
+                                  size_t position, struct entro_message *message)
 {
-    const struct attention_loop *loop = context;
-    struct cpu_backend *self = loop->self;
-    const struct entro_config *config = self->config;
-    size_t head_dim = config->head_dim, stride = head_dim * 2;
-    size_t kv_head = head / (config->n_heads / config->n_kv_heads);
-    const uint8_t *keys = cache_of(self, self->state.keys, loop->layer, kv_head);
-    const uint8_t *values = cache_of(self, self->state.values, loop->layer, kv_head);
-    const float *query = self->state.query + head * head_dim;
-    float *scores = self->state.scores + worker * self->base.n_context;
-    float *out = self->state.attended + head * head_dim;
-    float scale = 1.0F / sqrtf((float)head_dim);
-
-    for (size_t i = 0; i < loop->n_positions; i++)
-        scores[i] = scale * self->kernels->dot_f16(keys + i * stride, query, head_dim);
-    softmax(scores, loop->n_positions);
-    memset(out, 0, head_dim * sizeof *out);
-    for (size_t i = 0; i < loop->n_positions; i++)
-        self->kernels->add_f16(out, scores[i], values + i * stride, head_dim);
-}
-
-/* Rotates this position's queries and keys, and puts keys and values into the cache. */
-static void place_position(struct cpu_backend *self, size_t layer, size_t position)
-{
-    const struct entro_config *config = self->config;
-    struct state *state = &self->state;
-    size_t head_dim = config->head_dim, n_pairs = head_dim / 2;
-    for (size_t head = 0; head < config->n_heads; head++)
-        entro_rope_rotate(state->query + head * head_dim, n_pairs, state->cosines, state->sines,
-                          config->rope_interleaved);
-    for (size_t head = 0; head < config->n_kv_heads; head++) {
-        float *key = state->key + head * head_dim;
-        const float *value = state->value + head * head_dim;
-        uint8_t *cached_key = cache_of(self, state->keys, layer, head) + position * head_dim * 2;
-        uint8_t *cached_value = cache_of(self, state->values, layer, head) + position * head_dim * 2;
-        entro_rope_rotate(key, n_pairs, state->cosines, state->sines, config->rope_interleaved);
-        for (size_t i = 0; i < head_dim; i++) {
-            entro_store_u16(cached_key + 2 * i, entro_f32_to_f16(key[i]));
-            entro_store_u16(cached_value + 2 * i, entro_f32_to_f16(value[i]));
-        }
+    self->position = position;
+    self->n_tokens = n_tokens;
+    start_batch(self, tokens, position);
+    for (size_t layer = 0; layer < self->config->n_layers; layer++) {
+        run_attention(self, layer, position, n_tokens);
+        run_mlp(self, layer, n_tokens);
     }
+    if (!all_finite(self->state.x, n_tokens * self->config->n_hidden))
+        return explain_no_numbers(self, message);
+    return ENTRO_OK;
 }
 
-static void add_projected(struct cpu_backend *self, const struct entro_matrix *matrix, const float *x)
+static enum entro_error compute_logits(struct entro_backend *backend, size_t position, size_t n,
+                                       float *logits, struct entro_message *message)
 {
-    struct state *state = &self->state;
-    struct product product = {.matrix = matrix, .x = x, .y = state->projected};
-    run_products(self, &product, 1);
-    for (size_t i = 0; i < self->config->n_hidden; i++)
-        state->x[i] += state->projected[i];
-}
-
-static void run_attention(struct cpu_backend *self, size_t layer, size_t position)
-{
+    struct entro_cpu_backend *self = (struct entro_cpu_backend *)backend;
     const struct entro_config *config = self->config;
-    const struct entro_layer_weights *weights = &self->weights->layers[layer];
-    struct state *state = &self->state;
-    rms_norm(state->x, weights->attention_norm, config->norm_epsilon, config->n_hidden, state->normed);
-    struct product products[] = {
-        {.matrix = &weights->query, .x = state->normed, .y = state->query},
-        {.matrix = &weights->key, .x = state->normed, .y = state->key},
-        {.matrix = &weights->value, .x = state->normed, .y = state->value},
-    };
-    run_products(self, products, 3);
-    place_position(self, layer, position);
-    struct attention_loop loop = {.self = self, .layer = layer, .n_positions = position + 1};
-    entro_parallel_for(self->pool, config->n_heads, attend_head, &loop);
-    add_projected(self, &weights->attention_output, state->attended);
-}
-
-static void run_mlp(struct cpu_backend *self, size_t layer)
-{
-    const struct entro_config *config = self->config;
-    const struct entro_layer_weights *weights = &self->weights->layers[layer];
-    struct state *state = &self->state;
-    rms_norm(state->x, weights->mlp_norm, config->norm_epsilon, config->n_hidden, state->normed);
-    struct product products[] = {
-        {.matrix = &weights->gate, .x = state->normed, .y = state->gate},
-        {.matrix = &weights->up, .x = state->normed, .y = state->up},
-    };
-    run_products(self, products, 2);
-    for (size_t i = 0; i < config->n_intermediate; i++) {
-        float gate = state->gate[i];
-        state->gate[i] = gate / (1.0F + expf(-gate)) * state->up[i]; /* SwiGLU */
-    }
-    add_projected(self, &weights->down, state->gate);
-}
-
-static void run_token(struct cpu_backend *self, uint32_t token, size_t position, float *logits)
-{
-    const struct entro_config *config = self->config;
-    struct state *state = &self->state;
-    entro_matrix_row(&self->weights->embedding, token, state->x);
-    entro_rope_angles(state->frequencies, config->head_dim / 2, position, state->cosines, state->sines);
-    for (size_t layer = 0; layer < config->n_layers; layer++) {
-        run_attention(self, layer, position);
-        run_mlp(self, layer);
-    }
-    if (logits == NULL)
-        return;
-    rms_norm(state->x, self->weights->final_norm, config->norm_epsilon, config->n_hidden, state->normed);
-    struct product product = {.matrix = &self->weights->output, .x = state->normed, .y = logits};
-    run_products(self, &product, 1);
+    struct entro_cpu_state *state = &self->state;
+    if (position < self->position || position - self->position > self->n_tokens ||
+        n > self->n_tokens - (position - self->position))
+        return entro_fail(message, ENTRO_ERROR_ARGUMENT,
+                          "logits of positions %zu to %zu are wanted, but %zu to %zu were run last", position,
+                          position + n, self->position, self->position + self->n_tokens);
+    size_t first = position - self->position;
+    if (n == 0)
+        return ENTRO_OK;
+    for (size_t i = 0; i < n; i++)
+        rms_norm(state->x + (first + i) * config->n_hidden, self->weights->final_norm, config->norm_epsilon,
+                 config->n_hidden, state->normed + i * config->n_hidden);
+    multiply(self, &self->weights->output, 1, state->normed, config->n_hidden, n, logits,
+             config->n_vocabulary);
+    if (!all_finite(logits, n * config->n_vocabulary))
+        return explain_no_numbers(self, message);
+    return ENTRO_OK;
 }
 
 static enum entro_error forward(struct entro_backend *backend, const uint32_t *tokens, size_t n_tokens,
                                 size_t position, float *logits, struct entro_message *message)
 {
-    struct cpu_backend *self = (struct cpu_backend *)backend;
+    struct entro_cpu_backend *self = (struct entro_cpu_backend *)backend;
+    enum entro_error error = ENTRO_OK;
     if (position > backend->n_context || n_tokens > backend->n_context - position)
         return entro_fail(message, ENTRO_ERROR_ARGUMENT,
                           "%zu tokens from position %zu on do not fit a context of %zu", n_tokens, position,
@@ -266,91 +209,20 @@ static enum entro_error forward(struct entro_backend *backend, const uint32_t *t
                 message, ENTRO_ERROR_ARGUMENT,
                 "token %u is outside the model's vocabulary of %zu: tokenizer and weights do not match",
                 tokens[i], self->config->n_vocabulary);
-    for (size_t i = 0; i < n_tokens; i++)
-        run_token(self, tokens[i], position + i, i + 1 == n_tokens ? logits : NULL);
-    return ENTRO_OK;
+    for (size_t done = 0; error == ENTRO_OK && done < n_tokens; done += self->n_tokens) {
+        size_t n = n_tokens - done < backend->n_batch ? n_tokens - done : backend->n_batch;
+        error = run_batch(self, tokens + done, n, position + done, message);
+    }
+    if (error != ENTRO_OK || logits == NULL || n_tokens == 0)
+        return error;
+    return compute_logits(backend, position + n_tokens - 1, 1, logits, message);
 }
 
 static void free_backend(struct entro_backend *backend)
 {
-    struct cpu_backend *self = (struct cpu_backend *)backend;
-    if (self->state.keys != NULL)
-        munmap(self->state.keys, self->state.cache_bytes);
-    if (self->state.values != NULL)
-        munmap(self->state.values, self->state.cache_bytes);
-    free(self->arena);
+    struct entro_cpu_backend *self = (struct entro_cpu_backend *)backend;
+    entro_cpu_state_free(self);
     free(self);
-}
-
-/* Address space only: the kernel gives memory page by page, as positions are written. NULL where there is not
- * even that. */
-static uint8_t *reserve(size_t size_bytes)
-{
-    void *address =
-        mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return address == MAP_FAILED ? NULL : address;
-}
-
-static enum entro_error allocate_cache(struct cpu_backend *self, struct entro_message *message)
-{
-    const struct entro_config *config = self->config;
-    uint64_t size_bytes;
-    if (!entro_mul_u64(config->n_layers * 2, config->n_kv_heads * config->head_dim, &size_bytes) ||
-        !entro_mul_u64(size_bytes, self->base.n_context, &size_bytes) || size_bytes > PTRDIFF_MAX)
-        return entro_fail(message, ENTRO_ERROR_NO_MEMORY,
-                          "a context of %zu is too large; -c makes it smaller", self->base.n_context);
-    self->state.cache_bytes = (size_t)size_bytes;
-    self->state.keys = reserve(self->state.cache_bytes);
-    self->state.values = reserve(self->state.cache_bytes);
-    if (self->state.keys == NULL || self->state.values == NULL)
-        return entro_fail(message, ENTRO_ERROR_NO_MEMORY,
-                          "no memory for a context of %zu; -c makes it smaller", self->base.n_context);
-    return ENTRO_OK;
-}
-
-/* All vectors of the state in one block, each on a cache line of its own. */
-static enum entro_error allocate_state(struct cpu_backend *self, struct entro_message *message)
-{
-    const struct entro_config *config = self->config;
-    struct state *state = &self->state;
-    size_t n_query = config->n_heads * config->head_dim, n_kv = config->n_kv_heads * config->head_dim;
-    state->widest = config->n_hidden > config->n_intermediate ? config->n_hidden : config->n_intermediate;
-    if (n_query > state->widest)
-        state->widest = n_query;
-    const struct {
-        float **vector;
-        size_t n;
-    } parts[] = {
-        {&state->x, config->n_hidden},
-        {&state->normed, config->n_hidden},
-        {&state->query, n_query},
-        {&state->key, n_kv},
-        {&state->value, n_kv},
-        {&state->attended, n_query},
-        {&state->projected, config->n_hidden},
-        {&state->gate, config->n_intermediate},
-        {&state->up, config->n_intermediate},
-        {&state->scores, entro_pool_threads(self->pool) * self->base.n_context},
-        {&state->scaled, MAX_PRODUCTS * state->widest},
-        {&state->cosines, config->head_dim / 2},
-        {&state->sines, config->head_dim / 2},
-        {&state->frequencies, config->head_dim / 2},
-    };
-    const size_t line = 64 / sizeof(float);
-    size_t n_floats = 0;
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-        n_floats += (parts[i].n + line - 1) / line * line;
-    self->arena = aligned_alloc(64, n_floats * sizeof(float));
-    if (self->arena == NULL)
-        return entro_fail(message, ENTRO_ERROR_NO_MEMORY,
-                          "no memory for a context of %zu on %u threads; -c and -t make both smaller",
-                          self->base.n_context, entro_pool_threads(self->pool));
-    float *next = self->arena;
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        *parts[i].vector = next;
-        next += (parts[i].n + line - 1) / line * line;
-    }
-    return allocate_cache(self, message);
 }
 
 enum entro_error entro_backend_cpu_create(struct entro_backend **out, const struct entro_config *config,
@@ -358,22 +230,30 @@ enum entro_error entro_backend_cpu_create(struct entro_backend **out, const stru
                                           struct entro_pool *pool, const struct entro_kernels *kernels,
                                           struct entro_message *message)
 {
-    struct cpu_backend *self = calloc(1, sizeof *self);
+    struct entro_cpu_backend *self = calloc(1, sizeof *self);
     if (self == NULL)
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "no memory for the backend");
     snprintf(self->name, sizeof self->name, "cpu (%s)", kernels->name);
-    self->base = (struct entro_backend){
-        .name = self->name, .n_context = n_context, .forward = forward, .free = free_backend};
+    self->base = (struct entro_backend){.name = self->name,
+                                        .n_context = n_context,
+                                        .n_batch = ENTRO_CPU_BATCH < n_context ? ENTRO_CPU_BATCH : n_context,
+                                        .forward = forward,
+                                        .logits = compute_logits,
+                                        .free = free_backend};
     self->config = config;
     self->weights = weights;
     self->kernels = kernels;
     self->pool = pool;
-    enum entro_error error = allocate_state(self, message);
+    self->math = entro_vector_math_for(kernels->name);
+    enum entro_error error = entro_cpu_state_create(self, message);
     if (error != ENTRO_OK) {
         free_backend(&self->base);
         return error;
     }
-    entro_rope_frequencies(config->rope_theta, config->head_dim / 2, self->state.frequencies);
+    entro_rope_frequencies(&config->rope, weights->rope_factors, config->head_dim / 2,
+                           self->state.frequencies);
+    entro_rope_frequencies(&config->sliding_rope, weights->rope_factors, config->head_dim / 2,
+                           self->state.sliding_frequencies);
     *out = &self->base;
     return ENTRO_OK;
 }

@@ -11,6 +11,10 @@
 #include <stdlib.h>
 
 #define NO_SYMBOL UINT32_MAX
+/* Pre-tokens of that many bytes are cut, into stretches of at least so many; shorter ones are not worth the
+ * table that cutting takes. */
+#define CUT_FROM ((size_t)32 << 10)
+#define STRETCH  ((size_t)4 << 10)
 
 /* A token, or by score a character that is none (id ENTRO_TOKEN_NONE). `size` 0: merged into its left
  * neighbour. */
@@ -94,7 +98,7 @@ static bool find_candidate(const struct merging *merging, uint32_t left,
         /* By score there is no list of pairs: neighbours merge where their texts, which are adjacent,
          * together are a token. */
         candidate->id = entro_bpe_find(bpe, merging->text + a->start, (size_t)a->size + b->size);
-        if (candidate->id == ENTRO_TOKEN_NONE)
+        if (candidate->id == ENTRO_TOKEN_NONE || bpe->score_ranks[candidate->id] == ENTRO_BPE_NEVER)
             return false;
         candidate->rank = bpe->score_ranks[candidate->id];
         return true;
@@ -232,15 +236,20 @@ static enum entro_error split_for_scores(struct merging *merging, size_t size, s
     for (size_t at = 0; at < size && error == ENTRO_OK; at += length) {
         length = entro_utf8_length(merging->text[at]);
         uint32_t id = find_character(merging->bpe, merging->text + at, length);
+        if (id != ENTRO_TOKEN_NONE && merging->bpe->score_ranks[id] == ENTRO_BPE_NEVER)
+            id = ENTRO_TOKEN_NONE;
         error = add_symbol(merging, id, at, length, message);
     }
     return error;
 }
 
+/* `*is_unknown`: whether the symbol before became the unknown token; set for this one. */
 static enum entro_error put_symbol(const struct merging *merging, const struct entro_bpe_symbol *symbol,
-                                   struct entro_tokens *out, struct entro_message *message)
+                                   bool *is_unknown, struct entro_tokens *out, struct entro_message *message)
 {
     const struct entro_bpe *bpe = merging->bpe;
+    bool was_unknown = *is_unknown;
+    *is_unknown = false;
     if (symbol->id != ENTRO_TOKEN_NONE)
         return entro_tokens_append(out, symbol->id, message);
     const char *text = merging->text + symbol->start;
@@ -249,7 +258,31 @@ static enum entro_error put_symbol(const struct merging *merging, const struct e
         for (size_t i = 0; i < symbol->size && error == ENTRO_OK; i++)
             error = entro_tokens_append(out, bpe->byte_ids[(unsigned char)text[i]], message);
     } else if (bpe->unknown_id != ENTRO_TOKEN_NONE) {
-        error = entro_tokens_append(out, bpe->unknown_id, message);
+        *is_unknown = true;
+        if (!was_unknown || !bpe->fuse_unknown)
+            error = entro_tokens_append(out, bpe->unknown_id, message);
+    }
+    return error;
+}
+
+static enum entro_error encode_stretch(const struct entro_bpe *bpe, const char *text, size_t size,
+                                       struct entro_bpe_workspace *workspace, struct entro_tokens *out,
+                                       struct entro_message *message)
+{
+    if (size > ENTRO_BPE_MAX_STRETCH)
+        return entro_fail(
+            message, ENTRO_ERROR_UNSUPPORTED,
+            "the tokenizer finds no place to split a stretch of %zu bytes; at most %zu are encoded", size,
+            ENTRO_BPE_MAX_STRETCH);
+    struct merging merging = {.bpe = bpe, .text = text, .workspace = workspace};
+    enum entro_error error = bpe->score_ranks != NULL ? split_for_scores(&merging, size, message)
+                                                      : split_for_pairs(&merging, size, message);
+    if (error == ENTRO_OK)
+        error = merge_all(&merging, message);
+    bool is_unknown = false;
+    for (size_t i = 0; i < merging.n_symbols && error == ENTRO_OK; i++) {
+        if (workspace->symbols[i].size > 0)
+            error = put_symbol(&merging, &workspace->symbols[i], &is_unknown, out, message);
     }
     return error;
 }
@@ -258,22 +291,17 @@ enum entro_error entro_bpe_encode(const struct entro_bpe *bpe, const char *text,
                                   struct entro_bpe_workspace *workspace, struct entro_tokens *out,
                                   struct entro_message *message)
 {
-    if (size > ENTRO_TEXT_LIMIT)
-        return entro_fail(message, ENTRO_ERROR_UNSUPPORTED, "a text of %zu bytes is too long to encode",
-                          size);
     if (bpe->ignore_merges && size > 0) {
         uint32_t id = entro_bpe_find(bpe, text, size);
         if (id != ENTRO_TOKEN_NONE)
             return entro_tokens_append(out, id, message);
     }
-    struct merging merging = {.bpe = bpe, .text = text, .workspace = workspace};
-    enum entro_error error = bpe->score_ranks != NULL ? split_for_scores(&merging, size, message)
-                                                      : split_for_pairs(&merging, size, message);
-    if (error == ENTRO_OK)
-        error = merge_all(&merging, message);
-    for (size_t i = 0; i < merging.n_symbols && error == ENTRO_OK; i++) {
-        if (workspace->symbols[i].size > 0)
-            error = put_symbol(&merging, &workspace->symbols[i], out, message);
+    if (size < CUT_FROM)
+        return encode_stretch(bpe, text, size, workspace, out, message);
+    enum entro_error error = entro_bpe_prepare_cuts(bpe, workspace, message);
+    for (size_t start = 0, end; start < size && error == ENTRO_OK; start = end) {
+        end = start + entro_bpe_cut(bpe, workspace, text + start, size - start, STRETCH);
+        error = encode_stretch(bpe, text + start, end - start, workspace, out, message);
     }
     return error;
 }
@@ -282,5 +310,6 @@ void entro_bpe_workspace_free(struct entro_bpe_workspace *workspace)
 {
     free(workspace->symbols);
     free(workspace->heap);
+    free(workspace->side_by_side);
     *workspace = (struct entro_bpe_workspace){0};
 }

@@ -15,6 +15,8 @@ struct entro_bpe_token {
     uint32_t size;
 };
 
+#define ENTRO_BPE_NEVER UINT32_MAX
+
 struct entro_bpe_merge {
     uint64_t pair; /* left id << 32 | right id; UINT64_MAX: a free slot */
     uint32_t rank;
@@ -34,8 +36,8 @@ struct entro_bpe {
     size_t n_id_slots;
     struct entro_bpe_merge *merge_slots; /* likewise for pairs; empty where merges go by score */
     size_t n_merge_slots;
-    uint32_t
-        *score_ranks; /* [n_ids] or NULL: rank of a token by falling score, equal ranks for equal scores */
+    uint32_t *score_ranks; /* [n_ids] or NULL: rank of a token by falling score, equal ranks for equal scores;
+                              ENTRO_BPE_NEVER: no text becomes it */
 
     uint32_t low_ids[512]; /* ids of the one-character texts below U+0200: nearly all look-ups of a byte-level
                               text */
@@ -46,13 +48,17 @@ struct entro_bpe {
     bool ignore_merges; /* a pre-token that is a token is that token, whatever the merges would give */
 };
 
-/* Buffers of one thread, {0} at first; kept from pre-token to pre-token. */
+/* A longer stretch of a pre-token in which no place to cut it is found is refused, in bytes. */
+#define ENTRO_BPE_MAX_STRETCH ((size_t)4 << 20)
+
+/* Buffers of one thread, {0} at first; kept from pre-token to pre-token of one vocabulary. */
 struct entro_bpe_workspace {
     struct entro_bpe_symbol *symbols;
     size_t symbol_capacity;
     struct entro_bpe_candidate *heap;
     size_t n_heap;
     size_t heap_capacity;
+    uint64_t *side_by_side; /* a set of pairs of characters (bpe_cuts.c), or NULL: not made yet */
 };
 
 /* A vocabulary of ids 0 .. n_ids-1, all absent yet, with the options off. ENTRO_ERROR_NO_MEMORY. Free with
@@ -80,8 +86,9 @@ uint32_t entro_bpe_find(const struct entro_bpe *bpe, const char *text, size_t si
  * range. */
 const char *entro_bpe_token_text(const struct entro_bpe *bpe, uint32_t id, size_t *size);
 
-/* Appends the ids of one pre-token, a well-formed UTF-8 text. O(size log size). ENTRO_ERROR_NO_MEMORY,
- * ENTRO_ERROR_UNSUPPORTED. */
+/* Appends the ids of one pre-token, a well-formed UTF-8 text. O(size log size) time; memory for the longest
+ * stretch, about 60 times its bytes. ENTRO_ERROR_NO_MEMORY, ENTRO_ERROR_UNSUPPORTED (a stretch that is too
+ * long). */
 enum entro_error entro_bpe_encode(const struct entro_bpe *bpe, const char *text, size_t size,
                                   struct entro_bpe_workspace *workspace, struct entro_tokens *out,
                                   struct entro_message *message);

@@ -90,7 +90,7 @@ static void print_model(const struct entro_model *model)
     printf("vocabulary       %zu (tokenizer: %zu)\n", config->n_vocabulary,
            entro_tokenizer_n_tokens(model->tokenizer));
     printf("context          %zu\n", config->n_context);
-    printf("rope theta       %g\n", (double)config->rope_theta);
+    printf("rope theta       %g\n", (double)config->rope.theta);
     printf("output head      %s\n",
            model->weights.output.data == model->weights.embedding.data ? "the embedding" : "its own");
     printf("ends at tokens  ");

@@ -12,8 +12,11 @@
 #include "codec/error.h"
 #include "codec/models/gguf.h"
 #include "runner/architecture.h"
+#include "runner/rope.h"
 
 #define ENTRO_MAX_EOS_IDS 32
+/* More layers than any model has. */
+#define ENTRO_MAX_LAYERS ((size_t)4096)
 
 struct entro_config {
     const struct entro_architecture *architecture;
@@ -28,10 +31,14 @@ struct entro_config {
     size_t n_vocabulary; /* 0: as many as the embedding has rows (a GGUF need not say) */
     size_t n_context;    /* positions that the model was made for */
     float norm_epsilon;
-    float rope_theta;
-    bool tied_embeddings; /* the output head may be missing and is the embedding then */
-    int32_t bos_id;       /* -1: none */
-    size_t n_eos_ids;     /* ids that end a text, the union of what all files say */
+    float attention_scale;          /* of the products of queries and keys */
+    struct entro_rope rope;         /* of layers that see all positions */
+    struct entro_rope sliding_rope; /* of layers with a window */
+    size_t window;                  /* positions that a layer with a window sees, its own the last of them */
+    uint8_t sliding[ENTRO_MAX_LAYERS / 8]; /* a bit a layer: it has a window; read by entro_config_window */
+    bool tied_embeddings;                  /* the output head may be missing and is the embedding then */
+    int32_t bos_id;                        /* -1: none */
+    size_t n_eos_ids;                      /* ids that end a text, the union of what all files say */
     uint32_t eos_ids[ENTRO_MAX_EOS_IDS];
 };
 
@@ -56,5 +63,11 @@ bool entro_config_add_eos(struct entro_config *config, int64_t id);
 
 /* Whether `id` ends a text. */
 bool entro_config_is_eos(const struct entro_config *config, uint32_t id);
+
+/* Position i of a layer sees the positions j <= i with i - j < the layer's window; 0: all j <= i. */
+size_t entro_config_window(const struct entro_config *config, size_t layer);
+
+/* How many layers have a window. */
+size_t entro_config_n_windows(const struct entro_config *config);
 
 #endif

@@ -1,5 +1,6 @@
 /* A model's numbers from the metadata of a GGUF. Source: ggml-org/ggml docs/gguf.md, "Standardized key-value
  * pairs". */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -59,34 +60,103 @@ static enum entro_error unsupported(const struct reader *reader, const char *wha
                       what);
 }
 
+static bool text_is(const struct entro_gguf_string *text, const char *expected)
+{
+    return text->size_bytes == strlen(expected) && memcmp(text->text, expected, text->size_bytes) == 0;
+}
+
+/* Llama 3's scaling is no metadata but the tensor of factors (weights.h). */
 static enum entro_error read_rope(const struct reader *reader, struct entro_config *out)
 {
     enum entro_error error;
     const struct entro_gguf_pair *type = find(reader, "rope.scaling.type");
-    struct entro_gguf_string name;
-    if (type != NULL &&
-        (!entro_gguf_text(type, &name) || name.size_bytes != 4 || memcmp(name.text, "none", 4) != 0)) {
-        if (!entro_gguf_text(type, &name))
-            name = (struct entro_gguf_string){.text = "?", .size_bytes = 1};
+    struct entro_gguf_string name = {.text = "none", .size_bytes = 4};
+    if (type != NULL && !entro_gguf_text(type, &name))
+        name = (struct entro_gguf_string){.text = "?", .size_bytes = 1};
+    if (!text_is(&name, "none") && !text_is(&name, "linear"))
         return entro_fail(reader->message, ENTRO_ERROR_UNSUPPORTED,
                           "%s: rope scaling type \"%.*s\" is not supported", reader->path,
                           (int)(name.size_bytes > 64 ? 64 : name.size_bytes), name.text);
-    }
-    float linear = 1.0F;
+    float old_factor = 1.0F, factor = 1.0F, sliding_theta;
     size_t n_rotated;
-    if ((error = get_number(reader, "rope.scale_linear", 1.0, &linear)) != ENTRO_OK ||
-        (error = get_number(reader, "rope.freq_base", 10000.0, &out->rope_theta)) != ENTRO_OK ||
+    double theta_sliding = out->architecture->missing.rope_theta_sliding;
+    if ((error = get_number(reader, "rope.scale_linear", 1.0, &old_factor)) != ENTRO_OK ||
+        (error = get_number(reader, "rope.scaling.factor", 1.0, &factor)) != ENTRO_OK ||
+        (error = get_number(reader, "rope.freq_base", out->architecture->missing.rope_theta,
+                            &out->rope.theta)) != ENTRO_OK ||
+        (error = get_number(reader, "rope.freq_base_swa",
+                            theta_sliding != 0 ? theta_sliding : (double)out->rope.theta, &sliding_theta)) !=
+            ENTRO_OK ||
         (error = get_count(reader, "rope.dimension_count", out->head_dim, &n_rotated)) != ENTRO_OK)
         return error;
-    if (linear != 1.0F)
+    if (old_factor != 1.0F)
         return unsupported(reader, "rope.scale_linear other than 1");
     if (n_rotated != out->head_dim)
         return unsupported(reader, "a rope.dimension_count other than the head size");
-    /* The factors that a converter made of a scaled rope (Llama 3.1 and later). */
-    for (size_t i = 0; i < reader->gguf->n_tensors; i++)
-        if (strcmp(reader->gguf->tensors[i].name, "rope_freqs.weight") == 0)
-            return unsupported(reader, "rope scaling (the tensor rope_freqs.weight)");
+    if (text_is(&name, "linear")) {
+        out->rope.scaling = ENTRO_ROPE_LINEAR;
+        out->rope.factor = factor;
+    }
+    /* Where layers with a window have a theta of their own, the scaling is the others'. */
+    out->sliding_rope = theta_sliding != 0 ? (struct entro_rope){.theta = sliding_theta} : out->rope;
     return ENTRO_OK;
+}
+
+/* A list of booleans, one a layer. */
+static enum entro_error read_pattern(const struct reader *reader, const struct entro_gguf_pair *pattern,
+                                     struct entro_config *out)
+{
+    int64_t layers[ENTRO_MAX_LAYERS];
+    if (pattern->n_elements != out->n_layers || !entro_gguf_integers(pattern, layers))
+        return entro_fail(reader->message, ENTRO_ERROR_FORMAT,
+                          "%s: metadata \"%s.attention.sliding_window_pattern\" is no list of %zu",
+                          reader->path, reader->prefix, out->n_layers);
+    for (size_t i = 0; i < out->n_layers; i++)
+        if (layers[i] != 0)
+            entro_config_set_window(out, i);
+    return ENTRO_OK;
+}
+
+static enum entro_error read_windows(const struct reader *reader, struct entro_config *out)
+{
+    enum entro_error error;
+    size_t n;
+    const struct entro_gguf_pair *window = find(reader, "attention.sliding_window");
+    const struct entro_gguf_pair *pattern = find(reader, "attention.sliding_window_pattern");
+    if (window == NULL)
+        return ENTRO_OK;
+    if ((error = get_count(reader, "attention.sliding_window", 0, &out->window)) != ENTRO_OK)
+        return error;
+    if (pattern != NULL && pattern->type == ENTRO_GGUF_ARRAY)
+        return read_pattern(reader, pattern, out);
+    if (out->architecture->window_rule != ENTRO_WINDOW_ALL_BUT_EVERY_N && pattern == NULL) {
+        entro_config_set_windows_from(out, 0);
+        return ENTRO_OK;
+    }
+    if ((error = get_count(reader, "attention.sliding_window_pattern", 6, &n)) != ENTRO_OK)
+        return error;
+    entro_config_set_windows_but_every(out, n);
+    return ENTRO_OK;
+}
+
+/* Files do not say what "query_pre_attn_scalar" was: it is the head size but for the 27B model, which is told
+ * by its depth (ggml-org/llama.cpp, src/llama-model.cpp). */
+static enum entro_error read_scale(const struct reader *reader, struct entro_config *out)
+{
+    size_t scalar = out->head_dim;
+    float softcap, said;
+    enum entro_error error;
+    if (out->architecture->query_scalar && out->n_layers == 62)
+        scalar = out->n_hidden / out->n_heads;
+    if ((error = get_number(reader, "attention.scale", 1.0 / sqrt((double)scalar), &said)) != ENTRO_OK ||
+        (error = get_number(reader, "final_logit_softcapping", 0, &softcap)) != ENTRO_OK)
+        return error;
+    out->attention_scale = said;
+    if (softcap != 0)
+        return unsupported(reader, "final_logit_softcapping");
+    if ((error = get_number(reader, "attn_logit_softcapping", 0, &softcap)) != ENTRO_OK)
+        return error;
+    return softcap != 0 ? unsupported(reader, "attn_logit_softcapping") : ENTRO_OK;
 }
 
 static enum entro_error read_special_ids(const struct reader *reader, struct entro_config *out)
@@ -115,6 +185,7 @@ static enum entro_error read_sizes(const struct reader *reader, struct entro_con
 {
     enum entro_error error;
     if ((error = get_count(reader, "block_count", 0, &out->n_layers)) != ENTRO_OK ||
+        (error = entro_config_check_layers(out, reader->path, reader->message)) != ENTRO_OK ||
         (error = get_count(reader, "embedding_length", 0, &out->n_hidden)) != ENTRO_OK ||
         (error = get_count(reader, "feed_forward_length", 0, &out->n_intermediate)) != ENTRO_OK ||
         (error = get_count(reader, "attention.head_count", 0, &out->n_heads)) != ENTRO_OK ||
@@ -162,7 +233,9 @@ enum entro_error entro_config_from_gguf(struct entro_config *out, const struct e
     if ((error = read_sizes(&reader, out)) != ENTRO_OK ||
         (error = get_number(&reader, "attention.layer_norm_rms_epsilon", 1e-5, &out->norm_epsilon)) !=
             ENTRO_OK ||
-        (error = read_rope(&reader, out)) != ENTRO_OK || (error = read_special_ids(&reader, out)) != ENTRO_OK)
+        (error = read_rope(&reader, out)) != ENTRO_OK || (error = read_windows(&reader, out)) != ENTRO_OK ||
+        (error = read_scale(&reader, out)) != ENTRO_OK ||
+        (error = read_special_ids(&reader, out)) != ENTRO_OK)
         return error;
     return entro_config_check(out, path, message);
 }

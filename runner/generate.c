@@ -4,9 +4,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* Prompt tokens between two looks at the interruption flag. */
-#define PROMPT_SLICE ((size_t)32)
-
 static double now_seconds(void)
 {
     struct timespec now;
@@ -28,7 +25,8 @@ static enum entro_error run_prompt(const struct entro_generation *generation, co
     double start = now_seconds();
     size_t done = 0;
     while (done < n_prompt && error == ENTRO_OK && !is_interrupted(generation)) {
-        size_t n = n_prompt - done < PROMPT_SLICE ? n_prompt - done : PROMPT_SLICE;
+        /* A batch at a time, so as to see an interruption. */
+        size_t n = n_prompt - done < backend->n_batch ? n_prompt - done : backend->n_batch;
         error =
             backend->forward(backend, prompt + done, n, done, done + n == n_prompt ? logits : NULL, message);
         done += n;

@@ -5,6 +5,8 @@
 #include <string.h>
 #ifdef __x86_64__
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 #include "runner/kernels_internal.h"
@@ -20,6 +22,20 @@ static bool has_f16c(void)
 static bool has_avx2(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+}
+
+static bool has_vnni(void)
+{
+    return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma");
+}
+
+/* Linux gives a process the use of the tile registers when it asks, and with it the memory to save them. */
+static bool has_amx(void)
+{
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18, TILE = 1 << 24, INT8 = 1 << 25 };
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & TILE) != 0 && (d & INT8) != 0 &&
+           syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 
 static bool has_avx512(void)
@@ -38,13 +54,17 @@ const struct entro_kernels *entro_kernels_by_name(const char *name)
         return &entro_kernels_avx2;
     if (strcmp(name, "avx512") == 0 && has_avx512())
         return &entro_kernels_avx512;
+    if (strcmp(name, "vnni") == 0 && has_avx512() && has_vnni())
+        return &entro_kernels_vnni;
+    if (strcmp(name, "amx") == 0 && has_avx512() && has_vnni() && has_amx())
+        return &entro_kernels_amx;
 #endif
     return NULL;
 }
 
 const struct entro_kernels *entro_kernels_best(void)
 {
-    static const char *const fastest_first[] = {"avx512", "avx2"};
+    static const char *const fastest_first[] = {"amx", "vnni", "avx512", "avx2"};
     for (size_t i = 0; i < sizeof fastest_first / sizeof fastest_first[0]; i++) {
         const struct entro_kernels *kernels = entro_kernels_by_name(fastest_first[i]);
         if (kernels != NULL)

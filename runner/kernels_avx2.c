@@ -129,6 +129,12 @@ const struct entro_kernels entro_kernels_avx2 = {
     .dot_f16 = dot_f16,
     .dot_bf16 = dot_bf16,
     .add_f16 = add_f16,
+    .widen_u8 = entro_avx2_widen_u8,
+    .widen_u4 = entro_avx2_widen_u4,
+    .widen_f16 = entro_avx2_widen_f16,
+    .widen_bf16 = entro_avx2_widen_bf16,
+    .transpose_tile = entro_avx2_transpose_tile,
+    .multiply_f32 = entro_avx2_multiply_f32,
 };
 #else
 /* ISO C wants a declaration in every file. */

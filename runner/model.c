@@ -14,6 +14,7 @@
 #include "codec/models/gguf.h"
 #include "runner/file.h"
 #include "runner/gguf_vocabulary.h"
+#include "runner/tokenizer_open.h"
 
 struct opener {
     struct entro_model *model;
@@ -84,22 +85,7 @@ static enum entro_error read_config(const struct opener *opener)
 
 static enum entro_error read_tokenizer(const struct opener *opener)
 {
-    char *text;
-    size_t size_bytes;
-    struct entro_message inner;
-    enum entro_error error = read_file(opener, "tokenizer.json", &text, &size_bytes);
-    if (error != ENTRO_OK)
-        return error;
-    error = entro_tokenizer_from_json(&opener->model->tokenizer, text, size_bytes, &inner);
-    free(text);
-    if (error != ENTRO_OK) {
-        /* Some of its messages begin with the file's name, but none knows the directory. */
-        const char *name = "tokenizer.json: ";
-        size_t skip = strncmp(inner.text, name, strlen(name)) == 0 ? strlen(name) : 0;
-        entro_fail(opener->message, error, "%.200s/tokenizer.json: %.700s", opener->directory,
-                   inner.text + skip);
-    }
-    return error;
+    return entro_tokenizer_open(&opener->model->tokenizer, opener->fd, opener->directory, opener->message);
 }
 
 static enum entro_error keep_template(const struct opener *opener, const char *text, size_t size_bytes)

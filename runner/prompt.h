@@ -1,5 +1,5 @@
-/* From a prompt's text to the tokens that the model is given: a turn of a conversation in the model's chat
- * template, or the text as it is. */
+/* From a prompt's text to the tokens that the model is given: a conversation in the model's chat template, or
+ * the text as it is. */
 #ifndef ENTRO_RUNNER_PROMPT_H
 #define ENTRO_RUNNER_PROMPT_H
 
@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "codec/error.h"
+#include "runner/chat.h"
 #include "runner/model.h"
 #include "runner/tokenizer_text.h"
 
@@ -26,5 +27,16 @@ struct entro_prompt {
  */
 enum entro_error entro_prompt_encode(struct entro_model *model, const struct entro_prompt *prompt,
                                      struct entro_tokens *tokens, struct entro_message *message);
+
+/* For conversations of more than one turn: the template by that name, or (NULL) the model's own, which must
+ * then have one. The token that ends its turns joins the model's end-of-text ids. The caller frees *chat.
+ * Errors as above. */
+enum entro_error entro_prompt_choose_chat(struct entro_model *model, const char *name,
+                                          struct entro_chat *chat, struct entro_message *message);
+/* Appends the tokens of the conversation, and of what makes the model answer. On failure `tokens` holds what
+ * it held. Errors as above. */
+enum entro_error entro_prompt_encode_chat(const struct entro_model *model, const struct entro_chat *chat,
+                                          const struct entro_chat_message *messages, size_t n_messages,
+                                          struct entro_tokens *tokens, struct entro_message *message);
 
 #endif

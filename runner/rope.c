@@ -3,10 +3,32 @@
 
 #include <math.h>
 
-void entro_rope_frequencies(float theta, size_t n_pairs, float *frequencies)
+/* Llama 3.1's rule; source: meta-llama/llama-models, models/llama3/reference_impl/model.py,
+ * apply_scaling. */
+static double scale_as_llama3(const struct entro_rope *rope, double frequency)
 {
-    for (size_t i = 0; i < n_pairs; i++)
-        frequencies[i] = (float)pow((double)theta, -(double)i / (double)n_pairs);
+    double turns = (double)rope->original_context * frequency / (2 * 3.14159265358979323846);
+    if (turns > (double)rope->high_factor)
+        return frequency;
+    if (turns < (double)rope->low_factor)
+        return frequency / (double)rope->factor;
+    double smooth = (turns - (double)rope->low_factor) / (double)(rope->high_factor - rope->low_factor);
+    return (1 - smooth) * frequency / (double)rope->factor + smooth * frequency;
+}
+
+void entro_rope_frequencies(const struct entro_rope *rope, const float *factors, size_t n_pairs,
+                            float *frequencies)
+{
+    for (size_t i = 0; i < n_pairs; i++) {
+        double frequency = pow((double)rope->theta, -(double)i / (double)n_pairs);
+        if (rope->scaling == ENTRO_ROPE_LINEAR)
+            frequency /= (double)rope->factor;
+        else if (rope->scaling == ENTRO_ROPE_LLAMA3)
+            frequency = scale_as_llama3(rope, frequency);
+        if (factors != NULL)
+            frequency /= (double)factors[i];
+        frequencies[i] = (float)frequency;
+    }
 }
 
 void entro_rope_angles(const float *frequencies, size_t n_pairs, size_t position, float *cosines,

@@ -9,10 +9,31 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* frequencies[i] = theta ^ (-i / n_pairs), in radians a position. */
-void entro_rope_frequencies(float theta, size_t n_pairs, float *frequencies);
+/* How the frequencies of a model that was made for a shorter context are stretched. */
+enum entro_rope_scaling {
+    ENTRO_ROPE_UNSCALED,
+    ENTRO_ROPE_LINEAR, /* all by `factor` */
+    ENTRO_ROPE_LLAMA3, /* long waves by `factor`, short ones not, those between in part */
+};
 
-/* Cosines and sines of one position's angles: [n_pairs] each, shared by all heads and layers. */
+struct entro_rope {
+    float theta;
+    enum entro_rope_scaling scaling;
+    float factor; /* > 0 */
+    /* ENTRO_ROPE_LLAMA3: waves that fit the original context low_factor times at most are long, those that
+     * fit high_factor times at least are short. */
+    float low_factor, high_factor; /* 0 < low < high */
+    float original_context;
+};
+
+/*
+ * frequencies[i] = theta ^ (-i / n_pairs), scaled, in radians a position; divided by factors[i] ([n_pairs]),
+ * unless that is NULL.
+ */
+void entro_rope_frequencies(const struct entro_rope *rope, const float *factors, size_t n_pairs,
+                            float *frequencies);
+
+/* Cosines and sines of one position's angles: [n_pairs] each, shared by all heads. */
 void entro_rope_angles(const float *frequencies, size_t n_pairs, size_t position, float *cosines,
                        float *sines);
 

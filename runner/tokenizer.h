@@ -16,7 +16,7 @@
 
 /* Longer files and texts are refused, in bytes. */
 #define ENTRO_TOKENIZER_JSON_LIMIT ((size_t)128 << 20)
-#define ENTRO_TOKENIZER_TEXT_LIMIT ((size_t)64 << 20)
+#define ENTRO_TOKENIZER_TEXT_LIMIT ((size_t)32 << 20)
 /* More tokens, or higher ids, are refused. */
 #define ENTRO_TOKENIZER_MAX_TOKENS ((size_t)4 << 20)
 
@@ -30,6 +30,18 @@ struct entro_vocab_string {
 };
 
 enum entro_vocab_choice { ENTRO_VOCAB_UNSAID, ENTRO_VOCAB_NO, ENTRO_VOCAB_YES };
+
+/* A token added to a vocabulary, found in the text before anything else; the flags are those of
+ * tokenizer.json. */
+struct entro_vocab_added {
+    struct entro_vocab_string text;
+    uint32_t id; /* beyond the vocabulary, or of the token with that text */
+    bool special;
+    bool lstrip;
+    bool rstrip;
+    bool single_word;
+    bool normalized;
+};
 
 /* What a GGUF file's tokenizer.ggml.* metadata say. {0} plus ENTRO_TOKEN_NONE for the ids is a file that says
  * nothing. Nothing is kept. */
@@ -48,6 +60,10 @@ struct entro_tokenizer_vocab {
     enum entro_vocab_choice add_bos; /* .add_bos_token and so on; unsaid: what the model has by custom */
     enum entro_vocab_choice add_eos;
     enum entro_vocab_choice add_space_prefix;
+    /* Of no GGUF file: */
+    bool space_prefix_at_origin_only;      /* not after an added token, nor before a space */
+    const struct entro_vocab_added *added; /* [n_added], besides those that the types tell */
+    size_t n_added;
 };
 
 /* Both set *out to NULL on failure: ENTRO_ERROR_FORMAT (damaged, contradictory, absurd),
@@ -83,9 +99,9 @@ const char *entro_tokenizer_token_text(const struct entro_tokenizer *tokenizer, 
 #define ENTRO_ENCODE_TEMPLATE 2u
 
 /* Appends the ids of `text` to `out`. Bytes that are not UTF-8 count as U+FFFD. O(size log size) time;
- * about 60 bytes of memory for each byte of the longest stretch that the tokenizer does not split. On failure
- * `out` holds what it held: ENTRO_ERROR_UNSUPPORTED (text too long, an expression of the tokenizer takes too
- * long), ENTRO_ERROR_NO_MEMORY. */
+ * at most about 30 bytes of memory for each byte of the text, and 60 more for each of the longest stretch
+ * that nothing splits. On failure `out` holds what it held: ENTRO_ERROR_UNSUPPORTED (the text or such a
+ * stretch is too long, an expression of the tokenizer takes too long), ENTRO_ERROR_NO_MEMORY. */
 enum entro_error entro_tokenizer_encode(const struct entro_tokenizer *tokenizer, const char *text,
                                         size_t size, unsigned flags, struct entro_tokens *out,
                                         struct entro_message *message);

@@ -42,7 +42,7 @@ void entro_steps_free(struct entro_steps *steps)
     *steps = (struct entro_steps){0};
 }
 
-static enum entro_error add_piece(struct entro_pieces *pieces, struct entro_piece piece,
+static enum entro_error add_piece(struct entro_pieces *pieces, size_t start, size_t size,
                                   struct entro_message *message)
 {
     void *items = pieces->items;
@@ -50,7 +50,7 @@ static enum entro_error add_piece(struct entro_pieces *pieces, struct entro_piec
         entro_grow(&items, &pieces->capacity, pieces->n + 1, sizeof *pieces->items, message);
     pieces->items = items;
     if (error == ENTRO_OK)
-        pieces->items[pieces->n++] = piece;
+        pieces->items[pieces->n++] = (struct entro_piece){.start = (uint32_t)start, .size = (uint32_t)size};
     return error;
 }
 
@@ -59,13 +59,11 @@ enum entro_error entro_steps_start(struct entro_steps_workspace *workspace, cons
 {
     workspace->now.text.size = 0;
     workspace->now.n = 0;
+    workspace->now.at_origin = at_origin;
     if (size == 0)
         return ENTRO_OK;
     enum entro_error error = entro_text_append(&workspace->now.text, text, size, message);
-    if (error == ENTRO_OK)
-        error =
-            add_piece(&workspace->now, (struct entro_piece){.size = size, .at_origin = at_origin}, message);
-    return error;
+    return error == ENTRO_OK ? add_piece(&workspace->now, 0, size, message) : error;
 }
 
 /* The pieces are cut, their text stays. */
@@ -104,13 +102,10 @@ static enum entro_error cut(struct cutting *cutting, size_t start, size_t end, b
     }
     cutting->was_match = is_match;
     if (joins) {
-        out->items[out->n - 1].size += end - start;
+        out->items[out->n - 1].size += (uint32_t)(end - start);
         return ENTRO_OK;
     }
-    struct entro_piece cut_off = {.start = start,
-                                  .size = end - start,
-                                  .at_origin = cutting->piece->at_origin && start == cutting->piece->start};
-    return add_piece(out, cut_off, cutting->message);
+    return add_piece(out, start, end - start, cutting->message);
 }
 
 static void drop_empty(struct entro_pieces *pieces, size_t base)
@@ -179,6 +174,8 @@ static enum entro_error run_split(const struct entro_step *step, struct entro_st
                               piece->size, visit_cut, &cutting, message);
         drop_empty(&workspace->next, cutting.base);
     }
+    workspace->now.at_origin = workspace->now.at_origin && workspace->next.n > 0 &&
+                               workspace->next.items[0].start == workspace->now.items[0].start;
     struct entro_piece *items = workspace->now.items;
     size_t capacity = workspace->now.capacity;
     workspace->now.items = workspace->next.items;
@@ -190,13 +187,13 @@ static enum entro_error run_split(const struct entro_step *step, struct entro_st
 }
 
 static enum entro_error write_prefixed(const struct entro_step *step, const struct entro_piece *piece,
-                                       const char *text, struct entro_text *out,
+                                       bool at_origin, const char *text, struct entro_text *out,
                                        struct entro_message *message)
 {
     const struct entro_text *prefix = &step->content;
     bool is_there = piece->size >= prefix->size && memcmp(text, prefix->data, prefix->size) == 0;
     bool wanted = step->when == ENTRO_PREFIX_ALWAYS ||
-                  (!is_there && (step->when == ENTRO_PREFIX_UNLESS_THERE || piece->at_origin));
+                  (!is_there && (step->when == ENTRO_PREFIX_UNLESS_THERE || at_origin));
     enum entro_error error = ENTRO_OK;
     if (wanted)
         error = entro_text_append(out, prefix->data, prefix->size, message);
@@ -287,7 +284,8 @@ static enum entro_error rewrite_piece(const struct entro_step *step, struct entr
     struct replacing replacing = {.step = step, .text = text, .out = out, .message = message};
     switch (step->kind) {
     case ENTRO_STEP_PREFIX:
-        return write_prefixed(step, piece, text, out, message);
+        return write_prefixed(step, piece, workspace->now.at_origin && piece == workspace->now.items, text,
+                              out, message);
     case ENTRO_STEP_REPLACE:
         return for_each_span(step->regex, workspace->regex, text, piece->size, visit_replace, &replacing,
                              message);
@@ -308,15 +306,14 @@ static enum entro_error run_rewrite(const struct entro_step *step, struct entro_
     struct entro_pieces *next = &workspace->next;
     next->text.size = 0;
     next->n = 0;
+    next->at_origin = false;
     for (size_t i = 0; i < workspace->now.n && error == ENTRO_OK; i++) {
-        const struct entro_piece *piece = &workspace->now.items[i];
         size_t start = next->text.size;
-        error = rewrite_piece(step, workspace, piece, message);
-        if (error == ENTRO_OK && next->text.size > start) {
-            struct entro_piece written = {
-                .start = start, .size = next->text.size - start, .at_origin = piece->at_origin};
-            error = add_piece(next, written, message);
-        }
+        error = rewrite_piece(step, workspace, &workspace->now.items[i], message);
+        if (error != ENTRO_OK || next->text.size == start)
+            continue;
+        next->at_origin = next->at_origin || (i == 0 && workspace->now.at_origin);
+        error = add_piece(next, start, next->text.size - start, message);
     }
     if (error == ENTRO_OK && workspace->size_limit > 0 && next->text.size > workspace->size_limit)
         error = entro_fail(message, ENTRO_ERROR_UNSUPPORTED,

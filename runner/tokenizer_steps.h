@@ -56,10 +56,10 @@ enum entro_error entro_steps_add(struct entro_steps *steps, struct entro_step st
                                  struct entro_message *message);
 void entro_steps_free(struct entro_steps *steps);
 
+/* There may be a piece for every character: they are small (no text is longer than ENTRO_TEXT_LIMIT). */
 struct entro_piece {
-    size_t start;
-    size_t size;
-    bool at_origin; /* starts where the whole text starts */
+    uint32_t start;
+    uint32_t size;
 };
 
 struct entro_pieces {
@@ -67,6 +67,7 @@ struct entro_pieces {
     struct entro_piece *items;
     size_t n;
     size_t capacity;
+    bool at_origin; /* the first piece starts where the whole text starts; no other ever does */
 };
 
 /* Of one thread: `now` holds the pieces, `next` is where a step writes. {0} at first, `regex` created on

@@ -12,6 +12,9 @@
 /* tokenizer.ggml.token_type */
 enum token_type { TYPE_NORMAL = 1, TYPE_UNKNOWN = 2, TYPE_CONTROL = 3, TYPE_USER_DEFINED = 4 };
 
+/* Ids beyond the vocabulary may have holes, but not so that a small file asks for large tables. */
+#define MAX_ID_GAP ((size_t)1 << 16)
+
 #define TAIL_PATTERN " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define WORD_PATTERN "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
 
@@ -30,13 +33,24 @@ static const struct splitter unnamed = {
 static const struct splitter llama3 = {
     .patterns = {WORD_PATTERN "\\p{N}{1,3}|" TAIL_PATTERN}, .ignore_merges = true, .adds_bos = true};
 static const struct splitter qwen2 = {.patterns = {WORD_PATTERN "\\p{N}|" TAIL_PATTERN}, .nfc = true};
+/* Mistral Nemo */
+#define UPPER "\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}"
+#define LOWER "\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}"
+static const struct splitter tekken = {
+    .patterns = {"[^\\r\\n\\p{L}\\p{N}]?[" UPPER "]*[" LOWER "]+|[^\\r\\n\\p{L}\\p{N}]?[" UPPER "]+[" LOWER
+                 "]*|"
+                 "\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
+    .ignore_merges = true,
+    .adds_bos = true};
 
 static const struct {
     const char *name;
     const struct splitter *splitter;
 } splitters[] = {
-    {"default", &unnamed},  {"gpt-2", &plain},   {"smollm", &digits},   {"starcoder", &digits},
-    {"llama-bpe", &llama3}, {"llama3", &llama3}, {"llama-v3", &llama3}, {"qwen2", &qwen2},
+    {"default", &unnamed},  {"gpt-2", &plain},      {"phi-2", &plain},      {"mpt", &plain},
+    {"olmo", &plain},       {"smollm", &digits},    {"starcoder", &digits}, {"refact", &digits},
+    {"command-r", &digits}, {"llama-bpe", &llama3}, {"llama3", &llama3},    {"llama-v3", &llama3},
+    {"tekken", &tekken},    {"qwen2", &qwen2},
 };
 
 static bool equals(struct entro_vocab_string string, const char *text)
@@ -85,6 +99,17 @@ static enum entro_error check_vocab(const struct entro_tokenizer_vocab *vocab, s
     return error;
 }
 
+/* The one of vocab->added with that id, or NULL. They are few. */
+static const struct entro_vocab_added *find_added(const struct entro_tokenizer_vocab *vocab, size_t id)
+{
+    for (size_t i = 0; i < vocab->n_added; i++) {
+        if (vocab->added[i].id == id)
+            return &vocab->added[i];
+    }
+    return NULL;
+}
+
+/* Tokens that the types tell, unless vocab->added has more to say of them. */
 static enum entro_error read_tokens(struct entro_tokenizer *tokenizer,
                                     const struct entro_tokenizer_vocab *vocab, struct entro_message *message)
 {
@@ -99,10 +124,40 @@ static enum entro_error read_tokens(struct entro_tokenizer *tokenizer,
         bool special =
             type == TYPE_CONTROL || type == TYPE_UNKNOWN || id == vocab->bos_id || id == vocab->eos_id;
         /* An empty text can be found nowhere. */
-        if ((special || type == TYPE_USER_DEFINED) && text->size > 0) {
+        if ((special || type == TYPE_USER_DEFINED) && text->size > 0 && find_added(vocab, id) == NULL) {
             struct entro_added_token token = {.id = (uint32_t)id, .special = special};
             error = entro_added_add(&tokenizer->added, token, text->data, text->size, message);
         }
+    }
+    return error;
+}
+
+static enum entro_error read_added(struct entro_tokenizer *tokenizer,
+                                   const struct entro_tokenizer_vocab *vocab, struct entro_message *message)
+{
+    enum entro_error error = ENTRO_OK;
+    for (size_t i = 0; i < vocab->n_added && error == ENTRO_OK; i++) {
+        const struct entro_vocab_added *added = &vocab->added[i];
+        size_t size = added->text.size;
+        const char *there = added->id < vocab->n_tokens ? vocab->tokens[added->id].data : added->text.data;
+        if (added->id < vocab->n_tokens)
+            size = vocab->tokens[added->id].size;
+        if (size != added->text.size || memcmp(there, added->text.data, size) != 0)
+            return entro_fail(
+                message, ENTRO_ERROR_FORMAT, "added token \"%.*s\" with id %u contradicts the vocabulary",
+                (int)(added->text.size < 100 ? added->text.size : 100), added->text.data, added->id);
+        if (added->id > vocab->n_tokens + vocab->n_added + MAX_ID_GAP ||
+            added->id >= ENTRO_TOKENIZER_MAX_TOKENS)
+            return entro_fail(message, ENTRO_ERROR_FORMAT, "added token id %u is out of range", added->id);
+        if (added->id >= tokenizer->n_ids)
+            tokenizer->n_ids = (size_t)added->id + 1;
+        const struct entro_added_token token = {.id = added->id,
+                                                .special = added->special,
+                                                .lstrip = added->lstrip,
+                                                .rstrip = added->rstrip,
+                                                .single_word = added->single_word,
+                                                .normalized = added->normalized};
+        error = entro_added_add(&tokenizer->added, token, added->text.data, added->text.size, message);
     }
     return error == ENTRO_OK ? entro_added_sort(&tokenizer->added, message) : error;
 }
@@ -177,13 +232,22 @@ static enum entro_error read_sentencepiece(struct entro_tokenizer *tokenizer,
     enum entro_error error = entro_bpe_index(&tokenizer->bpe, 0, message);
     if (error == ENTRO_OK)
         error = entro_bpe_set_scores(&tokenizer->bpe, vocab->scores, message);
+    /* SentencePiece makes only normal and user-defined pieces of a text. */
+    for (size_t id = 0; id < vocab->n_tokens && vocab->types != NULL && error == ENTRO_OK; id++) {
+        if (vocab->types[id] != TYPE_NORMAL && vocab->types[id] != TYPE_USER_DEFINED)
+            tokenizer->bpe.score_ranks[id] = ENTRO_BPE_NEVER;
+    }
     tokenizer->bpe.byte_fallback = true;
+    tokenizer->bpe.fuse_unknown = true;
     tokenizer->bpe.unknown_id = vocab->unknown_id;
-    if (error == ENTRO_OK && add_space)
-        error = entro_steps_add_prefix(&tokenizer->normalizer, ENTRO_METASPACE, size, ENTRO_PREFIX_ALWAYS,
-                                       message);
+    bool at_origin = vocab->space_prefix_at_origin_only;
+    struct entro_steps *steps = at_origin ? &tokenizer->pre_tokenizer : &tokenizer->normalizer;
+    if (error == ENTRO_OK && add_space && !at_origin)
+        error = entro_steps_add_prefix(steps, ENTRO_METASPACE, size, ENTRO_PREFIX_ALWAYS, message);
     if (error == ENTRO_OK)
-        error = entro_steps_add_replace(&tokenizer->normalizer, " ", 1, true, ENTRO_METASPACE, size, message);
+        error = entro_steps_add_replace(steps, " ", 1, true, ENTRO_METASPACE, size, message);
+    if (error == ENTRO_OK && add_space && at_origin)
+        error = entro_steps_add_prefix(steps, ENTRO_METASPACE, size, ENTRO_PREFIX_AT_ORIGIN, message);
     if (error == ENTRO_OK)
         error = entro_steps_add_replace(&tokenizer->decoding.replace, ENTRO_METASPACE, size, true, " ", 1,
                                         message);
@@ -207,6 +271,8 @@ static enum entro_error read_vocab(struct entro_tokenizer *tokenizer,
     enum entro_error error = check_vocab(vocab, message);
     if (error == ENTRO_OK)
         error = read_tokens(tokenizer, vocab, message);
+    if (error == ENTRO_OK)
+        error = read_added(tokenizer, vocab, message);
     if (error == ENTRO_OK && is_sentencepiece) {
         error = read_sentencepiece(tokenizer, vocab, message);
     } else if (error == ENTRO_OK) {

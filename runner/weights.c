@@ -1,193 +1,12 @@
-/* Mapping a model's raw tensor files; see weights.h. */
-#include "runner/weights.h"
-
-#include <errno.h>
-#include <fcntl.h>
+/* Which tensors make up a model, and where each goes; see weights.h. */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "codec/bytes.h"
-#include "codec/ggml_blocks.h"
-#include "codec/half.h"
+#include "runner/weights_internal.h"
 
-/* Files and vectors that one matrix can need: codes, row factors, column factors, outliers. */
-#define FILES_PER_TENSOR 4
-
-struct loader {
-    struct entro_weights *weights;
-    struct entro_config *config;
-    const struct entro_manifest *manifest;
-    int directory_fd;
-    const char *directory;
-    bool *used; /* [manifest->n_tensors] those that have their place in the model */
-    struct entro_message *message;
-};
-
-/* Maps `file` and finds its size; a size of `expected_bytes` is demanded unless that is UINT64_MAX. An empty
- * file maps to NULL. */
-static enum entro_error map_file(const struct loader *loader, const char *tensor, const char *file,
-                                 uint64_t expected_bytes, const uint8_t **data, uint64_t *size_bytes)
-{
-    enum entro_error error = ENTRO_OK;
-    struct entro_weights *weights = loader->weights;
-    struct stat status;
-    int fd = openat(loader->directory_fd, file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return entro_fail(loader->message, errno == ENOENT ? ENTRO_ERROR_NOT_FOUND : ENTRO_ERROR_IO,
-                          "%s/%s: %s (tensor \"%s\")", loader->directory, file, strerror(errno), tensor);
-    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
-        error = entro_fail(loader->message, ENTRO_ERROR_IO, "%s/%s: not a regular file (tensor \"%s\")",
-                           loader->directory, file, tensor);
-        goto close_file;
-    }
-    *size_bytes = (uint64_t)status.st_size;
-    if (expected_bytes != UINT64_MAX && *size_bytes != expected_bytes) {
-        error = entro_fail(loader->message, ENTRO_ERROR_FORMAT,
-                           "%s/%s: %llu bytes, but tensor \"%s\" takes %llu", loader->directory, file,
-                           (unsigned long long)*size_bytes, tensor, (unsigned long long)expected_bytes);
-        goto close_file;
-    }
-    *data = NULL;
-    if (*size_bytes == 0)
-        goto close_file;
-    struct entro_mapping *mapping = &weights->mappings[weights->n_mappings];
-    size_t path_bytes = strlen(loader->directory) + strlen(file) + 2;
-    mapping->path = malloc(path_bytes);
-    if (mapping->path == NULL) {
-        error = entro_fail(loader->message, ENTRO_ERROR_NO_MEMORY, "no memory for the name of a file");
-        goto close_file;
-    }
-    snprintf(mapping->path, path_bytes, "%s/%s", loader->directory, file);
-    mapping->size_bytes = (size_t)*size_bytes;
-    mapping->address = mmap(NULL, mapping->size_bytes, PROT_READ, MAP_SHARED, fd, 0);
-    if (mapping->address == MAP_FAILED) {
-        error = entro_fail(loader->message, ENTRO_ERROR_IO, "%s: cannot map %llu bytes: %s", mapping->path,
-                           (unsigned long long)*size_bytes, strerror(errno));
-        free(mapping->path);
-        goto close_file;
-    }
-    *data = mapping->address;
-    weights->n_mappings++;
-    weights->size_bytes += *size_bytes;
-close_file:
-    close(fd);
-    return error;
-}
-
-/* Room for n floats that live as long as the weights; NULL with a message where there is none. */
-static float *new_vector(const struct loader *loader, size_t n)
-{
-    float *vector = calloc(n, sizeof *vector);
-    if (vector == NULL)
-        entro_fail(loader->message, ENTRO_ERROR_NO_MEMORY, "no memory for %zu numbers", n);
-    else
-        loader->weights->vectors[loader->weights->n_vectors++] = vector;
-    return vector;
-}
-
-/* A vector of n F16 factors as F32; *out stays NULL where there is no file. */
-static enum entro_error read_factors(const struct loader *loader, const char *tensor, const char *file,
-                                     size_t n, const float **out)
-{
-    const uint8_t *data;
-    uint64_t size_bytes;
-    *out = NULL;
-    if (file == NULL)
-        return ENTRO_OK;
-    enum entro_error error = map_file(loader, tensor, file, (uint64_t)n * 2, &data, &size_bytes);
-    if (error != ENTRO_OK)
-        return error;
-    float *factors = new_vector(loader, n);
-    if (factors == NULL)
-        return ENTRO_ERROR_NO_MEMORY;
-    for (size_t i = 0; i < n; i++) {
-        factors[i] = entro_f16_to_f32(entro_load_u16(data + 2 * i));
-        if (!isfinite(factors[i]))
-            return entro_fail(loader->message, ENTRO_ERROR_FORMAT,
-                              "%s/%s: factor %zu of tensor \"%s\" is not a number", loader->directory, file,
-                              i, tensor);
-    }
-    *out = factors;
-    return ENTRO_OK;
-}
-
-static enum entro_error read_outliers(const struct loader *loader, const char *file,
-                                      struct entro_matrix *matrix)
-{
-    uint64_t size_bytes;
-    if (file == NULL)
-        return ENTRO_OK;
-    enum entro_error error = map_file(loader, matrix->name, file, UINT64_MAX, &matrix->outliers, &size_bytes);
-    if (error != ENTRO_OK)
-        return error;
-    if (size_bytes % ENTRO_OUTLIER_BYTES != 0)
-        return entro_fail(loader->message, ENTRO_ERROR_FORMAT, "%s/%s: %llu bytes are no whole records of %d",
-                          loader->directory, file, (unsigned long long)size_bytes, ENTRO_OUTLIER_BYTES);
-    matrix->n_outliers = (size_t)(size_bytes / ENTRO_OUTLIER_BYTES);
-    uint64_t n_elements = (uint64_t)matrix->n_rows * matrix->n_columns;
-    for (size_t i = 0; i < matrix->n_outliers; i++) {
-        uint64_t index = entro_load_u64(matrix->outliers + i * ENTRO_OUTLIER_BYTES);
-        if (index >= n_elements ||
-            (i > 0 && index <= entro_load_u64(matrix->outliers + (i - 1) * ENTRO_OUTLIER_BYTES)))
-            return entro_fail(loader->message, ENTRO_ERROR_FORMAT,
-                              "%s/%s: outlier %zu of tensor \"%s\" is out of order", loader->directory, file,
-                              i, matrix->name);
-    }
-    return ENTRO_OK;
-}
-
-static enum entro_error check_shape(const struct loader *loader, const struct entro_manifest_tensor *tensor,
-                                    const struct entro_matrix *matrix)
-{
-    uint64_t rows = tensor->rank == 2 ? tensor->shape[0] : 1;
-    uint64_t columns = tensor->rank == 0 ? 0 : tensor->shape[tensor->rank - 1];
-    bool vector = matrix->n_rows == 1;
-    if (tensor->rank != (vector ? 1 : 2) || rows != matrix->n_rows || columns != matrix->n_columns)
-        return entro_fail(
-            loader->message, ENTRO_ERROR_FORMAT,
-            "%s: tensor \"%s\" has %u dimensions, %llu x %llu, but the model's config asks for %zu x %zu",
-            loader->directory, tensor->name, tensor->rank, (unsigned long long)rows,
-            (unsigned long long)columns, matrix->n_rows, matrix->n_columns);
-    return ENTRO_OK;
-}
-
-/* Maps a tensor of the given shape. */
-static enum entro_error map_matrix(const struct loader *loader, const struct entro_manifest_tensor *tensor,
-                                   size_t n_rows, size_t n_columns, struct entro_matrix *out)
-{
-    enum entro_error error;
-    uint64_t size_bytes;
-    *out = (struct entro_matrix){.name = tensor->name, .n_rows = n_rows, .n_columns = n_columns};
-    if ((error = check_shape(loader, tensor, out)) != ENTRO_OK)
-        return error;
-    out->encoding = tensor->bits == 8   ? ENTRO_MATRIX_U8
-                    : tensor->bits == 4 ? ENTRO_MATRIX_U4
-                                        : ENTRO_MATRIX_DTYPE;
-    out->dtype = tensor->dtype;
-    if (out->encoding == ENTRO_MATRIX_DTYPE && !entro_can_dequantize(tensor->dtype))
-        return entro_fail(loader->message, ENTRO_ERROR_UNSUPPORTED,
-                          "%s: tensor \"%s\": dtype %s is not supported", loader->directory, tensor->name,
-                          tensor->dtype_name);
-    out->scale = tensor->scale;
-    out->zero_point = tensor->zero_point;
-    if ((error = map_file(loader, tensor->name, tensor->file, tensor->size_bytes, &out->data, &size_bytes)) !=
-            ENTRO_OK ||
-        (error = read_factors(loader, tensor->name, tensor->row_scale, n_rows, &out->row_scale)) !=
-            ENTRO_OK ||
-        (error = read_factors(loader, tensor->name, tensor->column_scale, n_columns, &out->column_scale)) !=
-            ENTRO_OK)
-        return error;
-    loader->weights->n_parameters += (uint64_t)n_rows * n_columns;
-    return read_outliers(loader, tensor->outliers, out);
-}
-
-static enum entro_error find_tensor(const struct loader *loader, enum entro_tensor_role role, size_t layer,
-                                    const struct entro_manifest_tensor **out)
+static enum entro_error find_tensor(const struct entro_weights_loader *loader, enum entro_tensor_role role,
+                                    size_t layer, const struct entro_manifest_tensor **out)
 {
     char name[ENTRO_TENSOR_NAME_BYTES];
     entro_tensor_name(name, role, loader->config->gguf, layer);
@@ -202,7 +21,7 @@ static enum entro_error find_tensor(const struct loader *loader, enum entro_tens
 
 /* A GGUF's metadata do not say which parts a model has, its tensors do: one that is left over, such as a
  * bias, would be missing from every result. */
-static enum entro_error check_all_used(const struct loader *loader)
+static enum entro_error check_all_used(const struct entro_weights_loader *loader)
 {
     for (size_t i = 0; loader->config->gguf && i < loader->manifest->n_tensors; i++)
         if (!loader->used[i])
@@ -213,66 +32,144 @@ static enum entro_error check_all_used(const struct loader *loader)
     return ENTRO_OK;
 }
 
-static enum entro_error load_matrix(const struct loader *loader, enum entro_tensor_role role, size_t layer,
-                                    size_t n_rows, size_t n_columns, struct entro_matrix *out)
+static enum entro_error load_matrix(const struct entro_weights_loader *loader, enum entro_tensor_role role,
+                                    size_t layer, size_t n_rows, size_t n_columns, struct entro_matrix *out)
 {
     const struct entro_manifest_tensor *tensor;
     enum entro_error error = find_tensor(loader, role, layer, &tensor);
-    return error != ENTRO_OK ? error : map_matrix(loader, tensor, n_rows, n_columns, out);
+    return error != ENTRO_OK ? error : entro_weights_map_matrix(loader, tensor, n_rows, n_columns, out);
 }
 
-/* A norm's weights as F32. */
-static enum entro_error load_vector(const struct loader *loader, enum entro_tensor_role role, size_t layer,
-                                    size_t n, float **out)
+/* A vector's elements as F32, to `out`. */
+static enum entro_error read_vector(const struct entro_weights_loader *loader, enum entro_tensor_role role,
+                                    size_t layer, size_t n, float *out)
 {
     struct entro_matrix matrix;
     enum entro_error error = load_matrix(loader, role, layer, 1, n, &matrix);
     if (error != ENTRO_OK)
         return error;
-    *out = new_vector(loader, n);
-    if (*out == NULL)
-        return ENTRO_ERROR_NO_MEMORY;
-    entro_matrix_row(&matrix, 0, *out);
+    entro_matrix_row(&matrix, 0, out);
     for (size_t i = 0; i < n; i++)
-        if (!isfinite((*out)[i]))
+        if (!isfinite(out[i]))
             return entro_fail(loader->message, ENTRO_ERROR_FORMAT,
                               "%s: element %zu of tensor \"%s\" is not a number", loader->directory, i,
                               matrix.name);
     return ENTRO_OK;
 }
 
-static enum entro_error load_layer(const struct loader *loader, size_t layer, struct entro_layer_weights *out)
+/* A norm's weights. GGUF files hold them as they are. */
+static enum entro_error load_norm(const struct entro_weights_loader *loader, enum entro_tensor_role role,
+                                  size_t layer, size_t n, float **out)
+{
+    *out = entro_weights_new_vector(loader, n);
+    if (*out == NULL)
+        return ENTRO_ERROR_NO_MEMORY;
+    enum entro_error error = read_vector(loader, role, layer, n, *out);
+    if (error == ENTRO_OK && loader->config->architecture->norm_plus_one && !loader->config->gguf)
+        for (size_t i = 0; i < n; i++)
+            (*out)[i] += 1.0F;
+    return error;
+}
+
+static enum entro_error load_matrices(const struct entro_weights_loader *loader, size_t layer,
+                                      struct entro_layer_weights *out)
 {
     const struct entro_config *config = loader->config;
+    bool fused = config->architecture->fused;
     size_t n_hidden = config->n_hidden, n_mlp = config->n_intermediate;
     size_t n_query = config->n_heads * config->head_dim, n_kv = config->n_kv_heads * config->head_dim;
+    out->n_qkv = fused ? 1 : 3;
+    out->n_gate_up = fused ? 1 : 2;
     const struct {
+        bool wanted;
         enum entro_tensor_role role;
         size_t n_rows, n_columns;
         struct entro_matrix *matrix;
     } matrices[] = {
-        {ENTRO_TENSOR_QUERY, n_query, n_hidden, &out->query},
-        {ENTRO_TENSOR_KEY, n_kv, n_hidden, &out->key},
-        {ENTRO_TENSOR_VALUE, n_kv, n_hidden, &out->value},
-        {ENTRO_TENSOR_ATTENTION_OUTPUT, n_hidden, n_query, &out->attention_output},
-        {ENTRO_TENSOR_GATE, n_mlp, n_hidden, &out->gate},
-        {ENTRO_TENSOR_UP, n_mlp, n_hidden, &out->up},
-        {ENTRO_TENSOR_DOWN, n_hidden, n_mlp, &out->down},
+        {fused, ENTRO_TENSOR_QKV, n_query + 2 * n_kv, n_hidden, &out->qkv[0]},
+        {!fused, ENTRO_TENSOR_QUERY, n_query, n_hidden, &out->qkv[0]},
+        {!fused, ENTRO_TENSOR_KEY, n_kv, n_hidden, &out->qkv[1]},
+        {!fused, ENTRO_TENSOR_VALUE, n_kv, n_hidden, &out->qkv[2]},
+        {true, ENTRO_TENSOR_ATTENTION_OUTPUT, n_hidden, n_query, &out->attention_output},
+        {fused, ENTRO_TENSOR_GATE_UP, 2 * n_mlp, n_hidden, &out->gate_up[0]},
+        {!fused, ENTRO_TENSOR_GATE, n_mlp, n_hidden, &out->gate_up[0]},
+        {!fused, ENTRO_TENSOR_UP, n_mlp, n_hidden, &out->gate_up[1]},
+        {true, ENTRO_TENSOR_DOWN, n_hidden, n_mlp, &out->down},
     };
-    enum entro_error error;
     for (size_t i = 0; i < sizeof matrices / sizeof matrices[0]; i++) {
-        error = load_matrix(loader, matrices[i].role, layer, matrices[i].n_rows, matrices[i].n_columns,
-                            matrices[i].matrix);
+        enum entro_error error = ENTRO_OK;
+        if (matrices[i].wanted)
+            error = load_matrix(loader, matrices[i].role, layer, matrices[i].n_rows, matrices[i].n_columns,
+                                matrices[i].matrix);
         if (error != ENTRO_OK)
             return error;
     }
-    if ((error = load_vector(loader, ENTRO_TENSOR_ATTENTION_NORM, layer, n_hidden, &out->attention_norm)) !=
-        ENTRO_OK)
-        return error;
-    return load_vector(loader, ENTRO_TENSOR_MLP_NORM, layer, n_hidden, &out->mlp_norm);
+    return ENTRO_OK;
 }
 
-static enum entro_error load_embedding(const struct loader *loader)
+/* The biases of q, k and v, one after another. */
+static enum entro_error load_bias(const struct entro_weights_loader *loader, size_t layer,
+                                  struct entro_layer_weights *out)
+{
+    const struct entro_config *config = loader->config;
+    size_t n_query = config->n_heads * config->head_dim, n_kv = config->n_kv_heads * config->head_dim;
+    enum entro_error error;
+    out->qkv_bias = entro_weights_new_vector(loader, n_query + 2 * n_kv);
+    if (out->qkv_bias == NULL)
+        return ENTRO_ERROR_NO_MEMORY;
+    if ((error = read_vector(loader, ENTRO_TENSOR_QUERY_BIAS, layer, n_query, out->qkv_bias)) != ENTRO_OK ||
+        (error = read_vector(loader, ENTRO_TENSOR_KEY_BIAS, layer, n_kv, out->qkv_bias + n_query)) !=
+            ENTRO_OK)
+        return error;
+    return read_vector(loader, ENTRO_TENSOR_VALUE_BIAS, layer, n_kv, out->qkv_bias + n_query + n_kv);
+}
+
+static enum entro_error load_layer(const struct entro_weights_loader *loader, size_t layer,
+                                   struct entro_layer_weights *out)
+{
+    const struct entro_architecture *architecture = loader->config->architecture;
+    size_t n_hidden = loader->config->n_hidden, head_dim = loader->config->head_dim;
+    bool post = architecture->post_norms, qk = architecture->qk_norm;
+    const struct {
+        bool wanted;
+        enum entro_tensor_role role;
+        size_t n;
+        float **vector;
+    } norms[] = {
+        {true, ENTRO_TENSOR_ATTENTION_NORM, n_hidden, &out->attention_norm},
+        {qk, ENTRO_TENSOR_QUERY_NORM, head_dim, &out->query_norm},
+        {qk, ENTRO_TENSOR_KEY_NORM, head_dim, &out->key_norm},
+        {post, ENTRO_TENSOR_POST_ATTENTION_NORM, n_hidden, &out->post_attention_norm},
+        {true, post ? ENTRO_TENSOR_PRE_MLP_NORM : ENTRO_TENSOR_MLP_NORM, n_hidden, &out->mlp_norm},
+        {post, ENTRO_TENSOR_POST_MLP_NORM, n_hidden, &out->post_mlp_norm},
+    };
+    enum entro_error error = load_matrices(loader, layer, out);
+    for (size_t i = 0; error == ENTRO_OK && i < sizeof norms / sizeof norms[0]; i++)
+        if (norms[i].wanted)
+            error = load_norm(loader, norms[i].role, layer, norms[i].n, norms[i].vector);
+    return error == ENTRO_OK && architecture->qkv_bias ? load_bias(loader, layer, out) : error;
+}
+
+/* What a converter made of Llama 3's rope scaling; most files have none. */
+static enum entro_error load_rope_factors(const struct entro_weights_loader *loader)
+{
+    char name[ENTRO_TENSOR_NAME_BYTES];
+    size_t n = loader->config->head_dim / 2;
+    entro_tensor_name(name, ENTRO_TENSOR_ROPE_FACTORS, true, 0);
+    if (!loader->config->gguf || entro_manifest_find(loader->manifest, name) == NULL)
+        return ENTRO_OK;
+    float *factors = loader->weights->rope_factors = entro_weights_new_vector(loader, n);
+    if (factors == NULL)
+        return ENTRO_ERROR_NO_MEMORY;
+    enum entro_error error = read_vector(loader, ENTRO_TENSOR_ROPE_FACTORS, 0, n, factors);
+    for (size_t i = 0; error == ENTRO_OK && i < n; i++)
+        if (!(factors[i] > 0))
+            error = entro_fail(loader->message, ENTRO_ERROR_FORMAT,
+                               "%s: element %zu of tensor \"%s\" is no factor", loader->directory, i, name);
+    return error;
+}
+
+static enum entro_error load_embedding(const struct entro_weights_loader *loader)
 {
     const struct entro_manifest_tensor *tensor;
     struct entro_config *config = loader->config;
@@ -285,10 +182,11 @@ static enum entro_error load_embedding(const struct loader *loader)
                               "%s: tensor \"%s\" is no table of embeddings", loader->directory, tensor->name);
         config->n_vocabulary = (size_t)tensor->shape[0];
     }
-    return map_matrix(loader, tensor, config->n_vocabulary, config->n_hidden, &loader->weights->embedding);
+    return entro_weights_map_matrix(loader, tensor, config->n_vocabulary, config->n_hidden,
+                                    &loader->weights->embedding);
 }
 
-static enum entro_error load_output(const struct loader *loader)
+static enum entro_error load_output(const struct entro_weights_loader *loader)
 {
     char name[ENTRO_TENSOR_NAME_BYTES];
     const struct entro_config *config = loader->config;
@@ -301,22 +199,23 @@ static enum entro_error load_output(const struct loader *loader)
                        &loader->weights->output);
 }
 
-static enum entro_error load_all(const struct loader *loader)
+static enum entro_error load_all(const struct entro_weights_loader *loader)
 {
     struct entro_weights *weights = loader->weights;
     enum entro_error error;
     size_t n_layers = loader->config->n_layers;
-    size_t n_tensors = n_layers * 9 + 3;
+    size_t n_tensors = n_layers * ENTRO_TENSORS_PER_LAYER + ENTRO_TENSORS_OF_MODEL;
     weights->layers = calloc(n_layers, sizeof *weights->layers);
-    weights->mappings = calloc(n_tensors * FILES_PER_TENSOR, sizeof *weights->mappings);
-    weights->vectors = calloc(n_tensors * FILES_PER_TENSOR, sizeof *weights->vectors);
+    weights->mappings = calloc(n_tensors * ENTRO_FILES_PER_TENSOR, sizeof *weights->mappings);
+    weights->vectors = calloc(n_tensors * ENTRO_FILES_PER_TENSOR, sizeof *weights->vectors);
     if (weights->layers == NULL || weights->mappings == NULL || weights->vectors == NULL)
         return entro_fail(loader->message, ENTRO_ERROR_NO_MEMORY, "no memory for the tables of %zu tensors",
                           n_tensors);
     weights->n_layers = n_layers;
     if ((error = load_embedding(loader)) != ENTRO_OK || (error = load_output(loader)) != ENTRO_OK ||
-        (error = load_vector(loader, ENTRO_TENSOR_FINAL_NORM, 0, loader->config->n_hidden,
-                             &weights->final_norm)) != ENTRO_OK)
+        (error = load_norm(loader, ENTRO_TENSOR_FINAL_NORM, 0, loader->config->n_hidden,
+                           &weights->final_norm)) != ENTRO_OK ||
+        (error = load_rope_factors(loader)) != ENTRO_OK)
         return error;
     for (size_t i = 0; i < n_layers; i++)
         if ((error = load_layer(loader, i, &weights->layers[i])) != ENTRO_OK)
@@ -329,13 +228,13 @@ enum entro_error entro_weights_map(struct entro_weights *out, struct entro_confi
                                    const char *directory, struct entro_message *message)
 {
     *out = (struct entro_weights){0};
-    const struct loader loader = {.weights = out,
-                                  .config = config,
-                                  .manifest = manifest,
-                                  .directory_fd = directory_fd,
-                                  .directory = directory,
-                                  .used = calloc(manifest->n_tensors + 1, sizeof *loader.used),
-                                  .message = message};
+    const struct entro_weights_loader loader = {.weights = out,
+                                                .config = config,
+                                                .manifest = manifest,
+                                                .directory_fd = directory_fd,
+                                                .directory = directory,
+                                                .used = calloc(manifest->n_tensors + 1, sizeof *loader.used),
+                                                .message = message};
     if (loader.used == NULL)
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "no memory for %zu tensors", manifest->n_tensors);
     enum entro_error error = load_all(&loader);

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Writes corpus/fuzz_tokenizer: small tokenizers with every component that is known, each with a text (a zero byte between them)."""
+"""Writes corpus/fuzz_tokenizer: small tokenizers with every component that is known, each with a text (a zero byte between them); and
+corpus/fuzz_sentencepiece: small tokenizer.model files, with and without a tokenizer_config.json."""
 import json
 import pathlib
+import struct
 
-OUT = pathlib.Path(__file__).resolve().parent / "corpus" / "fuzz_tokenizer"
+CORPUS = pathlib.Path(__file__).resolve().parent / "corpus"
+OUT = CORPUS / "fuzz_tokenizer"
 META = "\u2581"
 BYTES = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}
 
@@ -49,12 +52,45 @@ SEEDS = {
 }
 
 
+def part(field, data):
+    assert len(data) < 128
+    return bytes([field << 3 | 2, len(data)]) + data
+
+
+def piece(text, score, kind):
+    return part(1, part(1, text.encode()) + b"\x15" + struct.pack("<f", score) + bytes([3 << 3, kind]))
+
+
+PIECES = piece("<unk>", 0, 2) + piece("<s>", 0, 3) + piece("</s>", 0, 3) + b"".join(
+    piece(text, -index, 1) for index, text in enumerate((META, "a", "b", "ab", META + "ab", "<", "s>", "abb")))
+BYTE_PIECES = piece("<0xC3>", 0, 6) + piece("<0xA9>", 0, 6)
+BPE, KEEP_SPACES, NO_PREFIX = part(2, b"\x18\x02"), part(3, b"\x20\x00"), part(3, b"\x18\x00\x20\x00")
+CONFIG = {"add_bos_token": True, "add_eos_token": True, "legacy": False, "added_tokens_decoder": {
+    "1": {"content": "<s>", "special": True}, "12": {"content": "<|end|>", "special": True, "rstrip": True, "lstrip": True},
+    "14": {"content": "x", "single_word": True, "normalized": True}}}
+MODEL_SEEDS = {
+    "llama": (PIECES + BYTE_PIECES + BPE + KEEP_SPACES, None),
+    "no_bytes": (PIECES + BPE + KEEP_SPACES, None),
+    "gemma": (PIECES + piece("\n", 0, 4) + BYTE_PIECES + BPE + NO_PREFIX, None),
+    "config": (PIECES + BPE + KEEP_SPACES, CONFIG),
+    "legacy": (PIECES + BPE + KEEP_SPACES, {"legacy": True, "add_bos_token": False}),
+    "unigram": (PIECES, None),
+    "charsmap": (PIECES + BPE + part(3, b"\x12\x03abc"), None),
+    "damaged": (PIECES + BPE + b"\x0a\x7fabc", None),
+    "bad_config": (PIECES + BPE + KEEP_SPACES, {"added_tokens_decoder": {"1": {"content": "<t>"}}}),
+}
+
+
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
     for name, (file, text) in SEEDS.items():
         file = file if isinstance(file, str) else json.dumps(file, ensure_ascii=False)
         text = text if isinstance(text, bytes) else text.encode()
         (OUT / name).write_bytes(file.encode() + b"\0" + text)
+    (CORPUS / "fuzz_sentencepiece").mkdir(exist_ok=True)
+    for name, (file, config) in MODEL_SEEDS.items():
+        text = json.dumps(config).encode() if config is not None else b""
+        (CORPUS / "fuzz_sentencepiece" / name).write_bytes(file + text + struct.pack("<H", len(text)))
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ static void a_llama_config_is_read(void **state)
     assert_int_equal(config.n_vocabulary, 49152);
     assert_int_equal(config.n_context, 8192);
     assert_true(config.norm_epsilon == 1e-5F);
-    assert_true(config.rope_theta == 100000.0F);
+    assert_true(config.rope.theta == 100000.0F);
     assert_true(config.tied_embeddings);
     assert_int_equal(config.bos_id, 1);
     assert_int_equal(config.n_eos_ids, 1);
@@ -73,7 +73,7 @@ static void the_spelling_of_transformers_5_is_read(void **state)
     const char *text = "{" LLAMA ", " SIZES ", \"dtype\": \"bfloat16\", "
                        "\"rope_parameters\": {\"rope_theta\": 500000.0, \"rope_type\": \"default\"}}";
     assert_int_equal(parse(&config, text, &message), ENTRO_OK);
-    assert_true(config.rope_theta == 500000.0F);
+    assert_true(config.rope.theta == 500000.0F);
     assert_false(config.tied_embeddings);
     assert_int_equal(config.bos_id, -1);
 }
@@ -90,7 +90,7 @@ static void missing_optional_numbers_have_the_defaults_of_transformers(void **st
     assert_int_equal(parse(&config, text, &message), ENTRO_OK);
     assert_int_equal(config.n_kv_heads, 4);
     assert_int_equal(config.head_dim, 32);
-    assert_true(config.rope_theta == 10000.0F);
+    assert_true(config.rope.theta == 10000.0F);
     assert_true(config.norm_epsilon == 1e-6F);
     assert_int_equal(config.n_context, 2048);
 }
@@ -301,7 +301,7 @@ static void gguf_metadata_are_read(void **state)
     assert_true(config.gguf && config.rope_interleaved && config.tied_embeddings);
     assert_int_equal(config.head_dim, 64);
     assert_int_equal(config.n_vocabulary, 0);
-    assert_true(config.rope_theta == 100000.0F);
+    assert_true(config.rope.theta == 100000.0F);
     assert_int_equal(config.bos_id, 1);
     assert_true(entro_config_is_eos(&config, 2));
 }

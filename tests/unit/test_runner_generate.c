@@ -99,7 +99,8 @@ static void set_up(struct fixture *f, const char *text)
         f->backend.script[i] = i < tokens.n ? tokens.ids[i] : end;
     entro_tokens_free(&tokens);
     assert_true(entro_config_add_eos(&f->config, end));
-    f->backend.base = (struct entro_backend){.name = "scripted", .n_context = 40, .forward = forward};
+    f->backend.base =
+        (struct entro_backend){.name = "scripted", .n_context = 40, .n_batch = 16, .forward = forward};
     f->generation = (struct entro_generation){.backend = &f->backend.base,
                                               .config = &f->config,
                                               .tokenizer = f->tokenizer,

@@ -20,14 +20,13 @@ struct fixture {
     struct entro_message message;
 };
 
-/* A model without weights: encoding needs none. */
-static void set_up(struct fixture *f, const char *chat_template)
+/* A model without weights, with the tokenizer of that file: encoding needs no more. */
+static void set_up_with(struct fixture *f, const char *tokenizer, const char *chat_template)
 {
     char *json;
     size_t size_bytes;
     *f = (struct fixture){.model = {.config = {.bos_id = 7, .n_vocabulary = 2048}}};
-    assert_int_equal(entro_read_text_file(AT_FDCWD, NULL, ENTRO_TEST_DATA "/tiny/tokenizer.json", &json,
-                                          &size_bytes, &f->message),
+    assert_int_equal(entro_read_text_file(AT_FDCWD, NULL, tokenizer, &json, &size_bytes, &f->message),
                      ENTRO_OK);
     assert_int_equal(entro_tokenizer_from_json(&f->model.tokenizer, json, size_bytes, &f->message), ENTRO_OK);
     free(json);
@@ -35,6 +34,11 @@ static void set_up(struct fixture *f, const char *chat_template)
         f->model.chat_template = strdup(chat_template);
         assert_non_null(f->model.chat_template);
     }
+}
+
+static void set_up(struct fixture *f, const char *chat_template)
+{
+    set_up_with(f, ENTRO_TEST_DATA "/tiny/tokenizer.json", chat_template);
 }
 
 static void tear_down(struct fixture *f)
@@ -122,6 +126,61 @@ static void a_template_may_be_chosen_by_name(void **state)
     tear_down(&f);
 }
 
+/* The template says where BOS is; the tokenizer, which adds one too, does not do it again. */
+static void bos_is_where_the_template_puts_it(void **state)
+{
+    (void)state;
+    struct fixture f;
+    set_up_with(
+        &f, ENTRO_TEST_DATA "/families/llama3.json",
+        "{{ bos_token }}<|start_header_id|>{{ role }}<|end_header_id|>{{ content | trim }}<|eot_id|>");
+    assert_int_equal(encode(&f, " Hello\n", true, NULL, NULL), ENTRO_OK);
+    assert_tokens_of(&f, "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHello<|eot_id|>"
+                         "<|start_header_id|>assistant<|end_header_id|>\n\n");
+    uint32_t end = entro_tokenizer_find(f.model.tokenizer, "<|eot_id|>", 10);
+    assert_true(entro_config_is_eos(&f.model.config, end));
+    /* By name that is left to the tokenizer. */
+    assert_int_equal(encode(&f, "Hello", true, "llama3", NULL), ENTRO_OK);
+    assert_tokens_of(&f, "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHello<|eot_id|>"
+                         "<|start_header_id|>assistant<|end_header_id|>\n\n");
+    tear_down(&f);
+    set_up_with(&f, ENTRO_TEST_DATA "/families/llama3.json",
+                "<|start_header_id|>{{ role }}<|end_header_id|>{{ content | trim }}<|eot_id|>");
+    assert_int_equal(encode(&f, "Hello", true, NULL, NULL), ENTRO_OK);
+    assert_tokens_of(&f, "<|start_header_id|>user<|end_header_id|>\n\nHello<|eot_id|>"
+                         "<|start_header_id|>assistant<|end_header_id|>\n\n");
+    tear_down(&f);
+}
+
+static void a_conversation_has_turns(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct entro_chat chat;
+    static const struct entro_chat_message messages[] = {
+        {.role = ENTRO_CHAT_SYSTEM, .content = "Be kind.", .size = 8},
+        {.role = ENTRO_CHAT_USER, .content = "Hello", .size = 5},
+        {.role = ENTRO_CHAT_ASSISTANT, .content = "Hi", .size = 2},
+        {.role = ENTRO_CHAT_USER, .content = "Bye", .size = 3},
+    };
+    set_up_with(&f, ENTRO_TEST_DATA "/families/mistral.json", NULL);
+    assert_int_equal(entro_prompt_choose_chat(&f.model, NULL, &chat, &f.message), ENTRO_ERROR_ARGUMENT);
+    /* EOS, which this template ends answers with, is the model's. */
+    assert_true(entro_config_add_eos(&f.model.config, 2));
+    assert_int_equal(entro_prompt_choose_chat(&f.model, "mistral-v3", &chat, &f.message), ENTRO_OK);
+    assert_int_equal(f.model.config.n_eos_ids, 1);
+    assert_int_equal(entro_prompt_encode_chat(&f.model, &chat, messages, 4, &f.tokens, &f.message), ENTRO_OK);
+    assert_tokens_of(&f, "<s>[INST] Hello[/INST] Hi</s>[INST] Be kind.\n\nBye[/INST]");
+    /* What the embedding lacks is not left behind. */
+    f.model.config.n_vocabulary = 10;
+    size_t n = f.tokens.n;
+    assert_int_equal(entro_prompt_encode_chat(&f.model, &chat, messages, 4, &f.tokens, &f.message),
+                     ENTRO_ERROR_FORMAT);
+    assert_int_equal(f.tokens.n, n);
+    entro_chat_free(&chat);
+    tear_down(&f);
+}
+
 static void what_cannot_be_done_is_refused(void **state)
 {
     (void)state;
@@ -156,6 +215,8 @@ int main(void)
         cmocka_unit_test(nothing_becomes_the_token_that_begins_a_text),
         cmocka_unit_test(the_models_template_makes_a_turn_whose_end_ends_the_text),
         cmocka_unit_test(a_template_may_be_chosen_by_name),
+        cmocka_unit_test(bos_is_where_the_template_puts_it),
+        cmocka_unit_test(a_conversation_has_turns),
         cmocka_unit_test(what_cannot_be_done_is_refused),
         cmocka_unit_test(tokens_that_the_embedding_lacks_are_refused),
     };

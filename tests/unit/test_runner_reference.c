@@ -201,7 +201,8 @@ static void a_prompt_may_be_run_in_pieces_and_taken_back(void **state)
     /* Other tokens behind position 3, then the right ones again. */
     assert_int_equal(backend->forward(backend, tokens.ids, 3, 3, NULL, &message), ENTRO_OK);
     assert_int_equal(backend->forward(backend, tokens.ids + 3, tokens.n - 3, 3, pieces, &message), ENTRO_OK);
-    assert_memory_equal(whole, pieces, n * sizeof *whole);
+    for (size_t i = 0; i < n; i++)
+        assert_float_equal(whole[i], pieces[i], 1e-3);
     free(whole);
     free(pieces);
     entro_tokens_free(&tokens);
@@ -239,10 +240,8 @@ static void the_permuted_rows_of_a_gguf_give_the_same_logits(void **state)
     encode(&runner, json_array_get(json_object_get(reference, "prompts"), 0), &tokens);
     struct entro_backend *backend = runner.backend;
     assert_int_equal(backend->forward(backend, tokens.ids, tokens.n, 0, plain, &message), ENTRO_OK);
-    for (size_t i = 0; i < n_layers; i++) {
-        rows[2 * i] = permute_rows(&runner.model.weights.layers[i].query, config->head_dim);
-        rows[2 * i + 1] = permute_rows(&runner.model.weights.layers[i].key, config->head_dim);
-    }
+    for (size_t i = 0; i < 2 * n_layers; i++)
+        rows[i] = permute_rows(&runner.model.weights.layers[i / 2].qkv[i % 2], config->head_dim);
     config->rope_interleaved = true;
     assert_int_equal(backend->forward(backend, tokens.ids, tokens.n, 0, permuted, &message), ENTRO_OK);
     for (size_t i = 0; i < n; i++)

@@ -173,7 +173,7 @@ static void factors_and_outliers_are_read(void **state)
         directory, "model.layers.0.self_attn.q_proj.weight",
         ", \"row_scale\": \"tensors/f\", \"column_scale\": \"tensors/f\", \"outliers\": \"tensors/o\"", NULL);
     assert_int_equal(open_model(directory, &opened), ENTRO_OK);
-    entro_matrix_row(&opened.weights.layers[0].query, 1, row);
+    entro_matrix_row(&opened.weights.layers[0].qkv[0], 1, row);
     assert_true(row[0] == 2.0F && row[1] == 4.0F && row[2] == -77.0F && row[3] == 8.0F);
     close_model(&opened);
     fixture_remove(directory);

@@ -1,4 +1,5 @@
 /* What the vectors do not show: decoding token by token, look-ups, long texts, many threads, limits. */
+#include "runner/bpe.h"
 #include "test_tokenizer_fixture.h"
 
 #include "runner/tokenizer_utf8.h"
@@ -149,6 +150,63 @@ static void a_long_run_without_a_space_is_encoded(void **state)
     free(text);
 }
 
+/* A text long enough to be cut where nothing merges gives the ids of its lines, which are not. */
+static void a_text_without_splits_is_encoded_as_its_lines_are(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"families/tinyllama.json", "families/phi3.json",
+                                        "families/gemma.json", "families/mistral.json"};
+    static const char *const lines[] = {
+        "Once upon a time, there was a little girl named Lily.  She had   3 dogs!\n",
+        "x\u4f60\u597d\u4e16\u754c \u0e44\u0e17\u0e22\U0001F600 caf\u00e9 e\u0301\u0323\u2581\u2581 q\n",
+        "\u0939\u093f\u0928\u094d\u0926\u0940\u0ba4\u0bae\u0bbf\u0bb4\u0bcd\u05e9\u05dc\u05d5\u05dd",
+    };
+    for (size_t i = 0; i < sizeof files / sizeof files[0] * 3; i++) {
+        struct entro_tokenizer *tokenizer = fixture_load(files[i / 3]);
+        struct entro_text text = {0};
+        size_t n_lines = 0;
+        const char *line = lines[i % 3];
+        for (; text.size < 100000; n_lines++)
+            assert_int_equal(entro_text_append(&text, line, strlen(line), NULL), ENTRO_OK);
+        struct entro_tokens one = fixture_encode(tokenizer, line, strlen(line), 0);
+        struct entro_tokens two = fixture_encode(tokenizer, text.data, 2 * strlen(line), 0);
+        struct entro_tokens all = fixture_encode(tokenizer, text.data, text.size, 0);
+        size_t n_more = two.n - one.n;
+        assert_int_equal(all.n, one.n + (n_lines - 1) * n_more);
+        for (size_t at = 0; at < all.n; at++)
+            assert_int_equal(all.ids[at], at < one.n ? one.ids[at] : two.ids[one.n + (at - one.n) % n_more]);
+        entro_tokens_free(&one);
+        entro_tokens_free(&two);
+        entro_tokens_free(&all);
+        entro_text_free(&text);
+        entro_tokenizer_destroy(tokenizer);
+    }
+}
+
+static void a_stretch_that_nothing_splits_has_a_limit(void **state)
+{
+    (void)state;
+    struct entro_tokenizer *tokenizer = fixture_load("families/gemma.json");
+    size_t size = ENTRO_BPE_MAX_STRETCH + 1;
+    char *text = malloc(size);
+    assert_non_null(text);
+    memset(text, 'q', size);
+    struct entro_tokens tokens = {0};
+    struct entro_message message = {""};
+    assert_int_equal(entro_tokenizer_encode(tokenizer, text, size, 0, &tokens, &message),
+                     ENTRO_OK); /* no token has "qq" */
+    tokens.n = 0;
+    for (size_t i = 0; i < size; i++)
+        text[i] = ' ';
+    assert_int_equal(entro_tokenizer_encode(tokenizer, text, size, 0, &tokens, &message),
+                     ENTRO_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(message.text, "no place to split"));
+    assert_int_equal(tokens.n, 0);
+    free(text);
+    entro_tokens_free(&tokens);
+    entro_tokenizer_destroy(tokenizer);
+}
+
 static void ids_are_appended_and_a_text_too_long_leaves_them(void **state)
 {
     (void)state;
@@ -255,6 +313,8 @@ int main(void)
         cmocka_unit_test(tokens_are_found_by_their_text),
         cmocka_unit_test(the_template_tells_bos_and_eos),
         cmocka_unit_test(a_long_run_without_a_space_is_encoded),
+        cmocka_unit_test(a_text_without_splits_is_encoded_as_its_lines_are),
+        cmocka_unit_test(a_stretch_that_nothing_splits_has_a_limit),
         cmocka_unit_test(ids_are_appended_and_a_text_too_long_leaves_them),
         cmocka_unit_test(an_expression_that_backtracks_for_ever_is_an_error),
         cmocka_unit_test(a_long_run_of_combining_marks_is_not_normalized),

@@ -65,7 +65,13 @@ static struct arrays *read_arrays(const char *name, const char *model, const cha
     size_t index;
     const json_t *added;
     json_array_foreach(json_object_get(arrays->file, "added_tokens"), index, added)
-        arrays->types[json_integer_value(json_object_get(added, "id"))] = 3;
+    {
+        size_t at = (size_t)json_integer_value(json_object_get(added, "id"));
+        assert_true(at < MAX_TOKENS);
+        arrays->tokens[at] = string(json_string_value(json_object_get(added, "content")));
+        arrays->types[at] = json_is_true(json_object_get(added, "special")) ? 3 : 4;
+        vocab->n_tokens = at >= vocab->n_tokens ? at + 1 : vocab->n_tokens;
+    }
     /* One buffer for all pairs, its size known before anything points into it. */
     const json_t *pair;
     assert_int_equal(entro_text_reserve(&arrays->joined, (size_t)1 << 20, NULL), ENTRO_OK);
@@ -121,6 +127,9 @@ static void check_equal(const struct entro_tokenizer *a, const struct entro_toke
         "caf\u00e9 \u65e5\u672c \U0001F600 it's WE'LL",
         "<|im_start|>user\nHi<|im_end|>\n<s> x </s>y<unk>",
         "\u2581\u2581x \u2581",
+        "HelloWORLD helloWorld XMLHttp \u01c5x 12345 a/b/\n//\r\n",
+        "e\u0301 \u212b q\u0323\u0307",
+        "<think>\n\n</think>\n\n\n    x<|eot_id|> [INST] y",
     };
     struct entro_text stories = fixture_read("training/stories.txt");
     for (size_t i = 0; i <= sizeof texts / sizeof texts[0]; i++) {
@@ -174,6 +183,42 @@ static void a_sentencepiece_vocabulary_gives_the_ids_of_its_json(void **state)
     entro_tokenizer_destroy(from_json);
     entro_tokenizer_destroy(from_vocab);
     free_arrays(arrays);
+}
+
+/* What the name of a pre-tokenizer means is what the family's own file says. */
+static void every_family_gives_the_ids_of_its_json(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file;
+        const char *model;
+        const char *pre;
+        const char *bos;
+        enum entro_vocab_choice add_space_prefix;
+    } families[] = {
+        {"families/llama3.json", "gpt2", "llama-bpe", "<|begin_of_text|>", ENTRO_VOCAB_UNSAID},
+        {"families/qwen2.json", "gpt2", "qwen2", NULL, ENTRO_VOCAB_UNSAID},
+        {"families/qwen3.json", "gpt2", "qwen2", NULL, ENTRO_VOCAB_UNSAID},
+        {"families/tekken.json", "gpt2", "tekken", "<s>", ENTRO_VOCAB_UNSAID},
+        {"families/tinyllama.json", "llama", "default", "<s>", ENTRO_VOCAB_UNSAID},
+        {"families/gemma.json", "llama", "default", "<bos>", ENTRO_VOCAB_NO},
+    };
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
+        struct arrays *arrays = read_arrays(families[i].file, families[i].model, families[i].pre);
+        struct entro_tokenizer *from_json = fixture_load(families[i].file);
+        const char *bos = families[i].bos;
+        arrays->vocab.bos_id =
+            bos != NULL ? entro_tokenizer_find(from_json, bos, strlen(bos)) : ENTRO_TOKEN_NONE;
+        arrays->vocab.eos_id = ENTRO_TOKEN_NONE;
+        arrays->vocab.unknown_id = entro_tokenizer_find(from_json, "<unk>", 5);
+        arrays->vocab.add_space_prefix = families[i].add_space_prefix;
+        struct entro_tokenizer *from_vocab = make(arrays);
+        assert_true(entro_tokenizer_adds_bos(from_vocab) == (bos != NULL));
+        check_equal(from_json, from_vocab);
+        entro_tokenizer_destroy(from_json);
+        entro_tokenizer_destroy(from_vocab);
+        free_arrays(arrays);
+    }
 }
 
 static void of_equal_scores_the_leftmost_pair_merges_first(void **state)
@@ -248,7 +293,7 @@ static void a_damaged_vocabulary_is_refused(void **state)
     } while (0)
     BREAK(bad->vocab.model = string("bert"), ENTRO_ERROR_UNSUPPORTED, "\"bert\"");
     BREAK(bad->vocab.model = (struct entro_vocab_string){0}, ENTRO_ERROR_UNSUPPORTED, "model \"\"");
-    BREAK(bad->vocab.pre = string("tekken"), ENTRO_ERROR_UNSUPPORTED, "\"tekken\"");
+    BREAK(bad->vocab.pre = string("viking"), ENTRO_ERROR_UNSUPPORTED, "\"viking\"");
     BREAK(bad->vocab.n_tokens = 0, ENTRO_ERROR_FORMAT, "a vocabulary of 0 tokens");
     BREAK(bad->vocab.n_tokens = SIZE_MAX, ENTRO_ERROR_FORMAT, "a vocabulary of");
     BREAK(bad->vocab.bos_id = 2048, ENTRO_ERROR_FORMAT, "BOS");
@@ -272,6 +317,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_byte_level_vocabulary_gives_the_ids_of_its_json),
         cmocka_unit_test(a_sentencepiece_vocabulary_gives_the_ids_of_its_json),
+        cmocka_unit_test(every_family_gives_the_ids_of_its_json),
         cmocka_unit_test(of_equal_scores_the_leftmost_pair_merges_first),
         cmocka_unit_test(what_is_to_be_added_follows_the_file),
         cmocka_unit_test(a_damaged_vocabulary_is_refused),

@@ -1,0 +1,9 @@
+/* Elementwise functions with AVX2; see vector_math_loops.h. */
+#ifdef __x86_64__
+#define VARIANT entro_vector_math_avx2
+#include "runner/vector_math.h"
+extern const struct entro_vector_math entro_vector_math_avx2;
+#include "runner/vector_math_loops.h"
+#else
+typedef int entro_vector_math_no_avx2;
+#endif

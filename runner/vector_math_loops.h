@@ -1,0 +1,91 @@
+/*
+ * The loops of vector_math.h, compiled once for each set of instructions: the file that includes this defines
+ * VARIANT, the name of its struct entro_vector_math.
+ */
+#include <math.h>
+
+#include "codec/half.h"
+#include "runner/vector_math.h"
+
+/* Partial results: as many as the widest vectors have elements. */
+#define LANES 16
+
+/*
+ * exp(x) = 2^n exp(r) with n = round(x / ln 2), |r| <= ln 2 / 2. Polynomial and constants: Cephes Math
+ * Library, expf.c (Moshier). x is clamped to what F32 holds; NaN stays NaN.
+ */
+static inline float exp_one(float x)
+{
+    const float magic = 12582912.0F; /* 1.5 * 2^23: adding it rounds to a whole number */
+    x = x < -87.0F ? -87.0F : x;
+    x = x > 88.0F ? 88.0F : x;
+    float shifted = x * 1.44269504F + magic;
+    float whole = shifted - magic;
+    float r = x - whole * 0.693359375F + whole * 2.12194440e-4F;
+    float y = 1.9875691500e-4F;
+    y = y * r + 1.3981999507e-3F;
+    y = y * r + 8.3334519073e-3F;
+    y = y * r + 4.1665795894e-2F;
+    y = y * r + 1.6666665459e-1F;
+    y = y * r + 5.0000001201e-1F;
+    y = y * r * r + r + 1.0F;
+    /* The whole number is in the low bits of `shifted`: it goes to the exponent. */
+    return y * entro_f32_from_bits((entro_f32_bits(shifted) << 23) + 0x3f800000U);
+}
+
+static float largest(const float *x, size_t n)
+{
+    float lanes[LANES], result = -INFINITY;
+    size_t i = 0;
+    for (size_t j = 0; j < LANES; j++)
+        lanes[j] = -INFINITY;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t j = 0; j < LANES; j++)
+            lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
+    for (; i < n; i++)
+        result = x[i] > result ? x[i] : result;
+    for (size_t j = 0; j < LANES; j++)
+        result = lanes[j] > result ? lanes[j] : result;
+    return result;
+}
+
+static float exp_sum(float *x, float shift, size_t n)
+{
+    float lanes[LANES] = {0}, sum = 0;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t j = 0; j < LANES; j++) {
+            x[i + j] = exp_one(x[i + j] - shift);
+            lanes[j] += x[i + j];
+        }
+    for (; i < n; i++) {
+        x[i] = exp_one(x[i] - shift);
+        sum += x[i];
+    }
+    for (size_t j = 0; j < LANES; j++)
+        sum += lanes[j];
+    return sum;
+}
+
+static void silu_times(float *restrict gate, const float *restrict up, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        gate[i] = gate[i] / (1.0F + exp_one(-gate[i])) * up[i];
+}
+
+static void gelu_times(float *restrict gate, const float *restrict up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float x = gate[i];
+        float inner = 0.797884561F * (x + 0.044715F * x * x * x);
+        /* x * (1 + tanh(inner)) / 2 */
+        gate[i] = x * (1.0F - 1.0F / (1.0F + exp_one(2.0F * inner))) * up[i];
+    }
+}
+
+const struct entro_vector_math VARIANT = {
+    .largest = largest,
+    .exp_sum = exp_sum,
+    .silu_times = silu_times,
+    .gelu_times = gelu_times,
+};

@@ -1,0 +1,379 @@
+/*
+ * A tiny model of each architecture against what transformers computed (tests/data/architectures): logits
+ * before, at and behind the ends of windows and batches, in batches and token by token, from the tensors of
+ * safetensors and of GGUF, and from quantized ones.
+ */
+#include <fcntl.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "runner/backend.h"
+#include "runner/file.h"
+#include "runner_fixture.h"
+#include "tiny_model.h"
+
+static json_t *references;
+
+static const struct entro_kernels *kernels_float; /* the fastest that take inputs as they are */
+
+static int set_up(void **state)
+{
+    static const char *const names[] = {"avx512", "avx2", "neon", "portable"};
+    (void)state;
+    for (size_t i = 0; kernels_float == NULL; i++)
+        kernels_float = entro_kernels_by_name(names[i]);
+    references = tiny_references();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    json_decref(references);
+    return 0;
+}
+
+struct runner {
+    char *directory;
+    struct entro_config config;
+    struct entro_manifest manifest;
+    struct entro_weights weights;
+    struct entro_pool *pool;
+    struct entro_backend *backend;
+    size_t n_tokens;
+    uint32_t tokens[256];
+};
+
+/* The config under `key` of the reference, or that of the GGUF where `key` is NULL. */
+static void read_config(struct runner *runner, const json_t *reference, const char *key)
+{
+    struct entro_message message;
+    enum entro_error error;
+    if (key == NULL) {
+        struct entro_gguf gguf;
+        tiny_gguf_metadata(reference, &gguf);
+        error = entro_config_from_gguf(&runner->config, &gguf, "m.gguf", &message);
+        entro_gguf_free(&gguf);
+    } else {
+        char *text = json_dumps(json_object_get(reference, key), 0);
+        assert_non_null(text);
+        error = entro_config_from_json(&runner->config, text, strlen(text), "config.json", &message);
+        free(text);
+    }
+    if (error != ENTRO_OK)
+        fail_msg("%s: %s", json_string_value(json_object_get(reference, "name")), message.text);
+}
+
+static void open_runner(struct runner *runner, const json_t *reference, const char *config_key,
+                        enum tiny_encoding encoding, const struct entro_kernels *kernels, unsigned n_threads)
+{
+    char *text;
+    size_t size_bytes;
+    struct entro_message message;
+    const json_t *tokens = json_object_get(reference, "tokens");
+    *runner = (struct runner){.directory = fixture_create(), .n_tokens = json_array_size(tokens)};
+    read_config(runner, reference, config_key);
+    if (config_key == NULL)
+        tiny_write_gguf(runner->directory, reference);
+    else
+        tiny_write(runner->directory, reference, encoding);
+    int fd = open(runner->directory, O_RDONLY | O_DIRECTORY);
+    assert_int_equal(
+        entro_read_text_file(fd, runner->directory, "tensors.json", &text, &size_bytes, &message), ENTRO_OK);
+    assert_int_equal(entro_manifest_parse(&runner->manifest, text, size_bytes, "tensors.json", &message),
+                     ENTRO_OK);
+    free(text);
+    enum entro_error error = entro_weights_map(&runner->weights, &runner->config, &runner->manifest, fd,
+                                               runner->directory, &message);
+    if (error != ENTRO_OK)
+        fail_msg("%s: %s", json_string_value(json_object_get(reference, "name")), message.text);
+    close(fd);
+    assert_int_equal(entro_pool_create(&runner->pool, n_threads), ENTRO_OK);
+    assert_int_equal(entro_backend_cpu_create(&runner->backend, &runner->config, &runner->weights, 256,
+                                              runner->pool, kernels, &message),
+                     ENTRO_OK);
+    for (size_t i = 0; i < runner->n_tokens; i++)
+        runner->tokens[i] = (uint32_t)json_integer_value(json_array_get(tokens, i));
+}
+
+static void close_runner(struct runner *runner)
+{
+    runner->backend->free(runner->backend);
+    entro_pool_free(runner->pool);
+    entro_weights_free(&runner->weights);
+    entro_manifest_free(&runner->manifest);
+    fixture_remove(runner->directory);
+}
+
+/* The logits behind every token, run n at a time: [n_tokens][n_vocabulary], the caller's. */
+static float *run(struct runner *runner, size_t n)
+{
+    struct entro_message message;
+    struct entro_backend *backend = runner->backend;
+    size_t n_vocabulary = runner->config.n_vocabulary;
+    float *logits = calloc(runner->n_tokens * n_vocabulary, sizeof *logits);
+    assert_non_null(logits);
+    assert_true(n <= backend->n_batch);
+    for (size_t done = 0; done < runner->n_tokens; done += n) {
+        if (n > runner->n_tokens - done)
+            n = runner->n_tokens - done;
+        float *last = logits + (done + n - 1) * n_vocabulary;
+        assert_int_equal(
+            backend->forward(backend, runner->tokens + done, n, done, n == 1 ? last : NULL, &message),
+            ENTRO_OK);
+        /* In two askings, the later one first. */
+        size_t half = n / 2;
+        if (n > 1) {
+            assert_int_equal(backend->logits(backend, done + half, n - half,
+                                             logits + (done + half) * n_vocabulary, &message),
+                             ENTRO_OK);
+            assert_int_equal(backend->logits(backend, done, half, logits + done * n_vocabulary, &message),
+                             ENTRO_OK);
+        }
+    }
+    return logits;
+}
+
+/* Largest difference from the reference over the range of its logits. */
+static double difference_from(const json_t *reference, const float *logits, size_t n_vocabulary)
+{
+    size_t i, j;
+    double difference = 0, smallest = INFINITY, largest = -INFINITY;
+    const json_t *row, *number;
+    json_array_foreach(json_object_get(reference, "logits"), i, row)
+    {
+        size_t position =
+            (size_t)json_integer_value(json_array_get(json_object_get(reference, "positions"), i));
+        assert_int_equal(json_array_size(row), n_vocabulary);
+        json_array_foreach(row, j, number)
+        {
+            double value = json_number_value(number);
+            difference = fmax(difference, fabs((double)logits[position * n_vocabulary + j] - value));
+            smallest = fmin(smallest, value);
+            largest = fmax(largest, value);
+        }
+    }
+    return difference / (largest - smallest);
+}
+
+static double difference_between(const float *a, const float *b, size_t n)
+{
+    double difference = 0, smallest = INFINITY, largest = -INFINITY;
+    for (size_t i = 0; i < n; i++) {
+        difference = fmax(difference, fabs((double)a[i] - (double)b[i]));
+        smallest = fmin(smallest, (double)a[i]);
+        largest = fmax(largest, (double)a[i]);
+    }
+    return difference / (largest - smallest);
+}
+
+static void check(const json_t *reference, const char *config_key, const struct entro_kernels *kernels,
+                  unsigned n_threads, size_t n)
+{
+    struct runner runner;
+    open_runner(&runner, reference, config_key, TINY_BF16, kernels, n_threads);
+    float *logits = run(&runner, n);
+    double difference = difference_from(reference, logits, runner.config.n_vocabulary);
+    if (getenv("ENTRO_TEST_PRINT") != NULL)
+        printf("%-45s %-26s %-9s %3zu at a time: %.1e\n",
+               json_string_value(json_object_get(reference, "name")),
+               config_key == NULL ? "GGUF" : config_key, kernels->name, n, difference);
+    if (!(difference <= 1e-3))
+        fail_msg("%s, %s, %s, %zu at a time: logits differ by %g of their range",
+                 json_string_value(json_object_get(reference, "name")),
+                 config_key == NULL ? "GGUF" : config_key, kernels->name, n, difference);
+    free(logits);
+    close_runner(&runner);
+}
+
+static void logits_are_those_of_transformers(void **state)
+{
+    (void)state;
+    size_t i;
+    const json_t *reference;
+    json_array_foreach(references, i, reference)
+    {
+        check(reference, "config", &entro_kernels_portable, 1, 128);
+        check(reference, "config", kernels_float, 2, 128);
+        check(reference, "config", kernels_float, 2, 1);
+        check(reference, "config_of_transformers_4", kernels_float, 2, 37);
+    }
+}
+
+static void a_gguf_gives_the_same_logits(void **state)
+{
+    (void)state;
+    size_t i;
+    const json_t *reference;
+    json_array_foreach(references, i, reference) check(reference, NULL, kernels_float, 2, 128);
+}
+
+static void batches_give_what_single_tokens_give(void **state)
+{
+    (void)state;
+    size_t i;
+    const json_t *reference;
+    static const size_t sizes[] = {2, 3, 19, 100, 128};
+    json_array_foreach(references, i, reference)
+    {
+        struct runner runner;
+        open_runner(&runner, reference, "config", TINY_BF16, kernels_float, 2);
+        size_t n = runner.n_tokens * runner.config.n_vocabulary;
+        float *single = run(&runner, 1);
+        for (size_t j = 0; j < sizeof sizes / sizeof sizes[0]; j++) {
+            float *batch = run(&runner, sizes[j]);
+            double difference = difference_between(single, batch, n);
+            if (!(difference <= 5e-4))
+                fail_msg("%s: %zu at a time differ from one at a time by %g",
+                         json_string_value(json_object_get(reference, "name")), sizes[j], difference);
+            free(batch);
+        }
+        free(single);
+        close_runner(&runner);
+    }
+}
+
+static void codes_give_what_they_stand_for(void **state)
+{
+    (void)state;
+    size_t i;
+    const json_t *reference;
+    static const enum tiny_encoding encodings[][2] = {{TINY_U8, TINY_U8_WIDENED}, {TINY_U4, TINY_U4_WIDENED}};
+    json_array_foreach(references, i, reference)
+    {
+        for (size_t j = 0; j < 2; j++) {
+            struct runner codes, widened;
+            open_runner(&codes, reference, "config", encodings[j][0], kernels_float, 2);
+            open_runner(&widened, reference, "config", encodings[j][1], kernels_float, 2);
+            size_t n = codes.n_tokens * codes.config.n_vocabulary;
+            float *expected = run(&widened, 128);
+            for (size_t at_a_time = 1; at_a_time <= 128; at_a_time += 127) {
+                float *logits = run(&codes, at_a_time);
+                double difference = difference_between(expected, logits, n);
+                if (!(difference <= 1e-3))
+                    fail_msg("%s: u%d, %zu at a time, differs by %g",
+                             json_string_value(json_object_get(reference, "name")), j == 0 ? 8 : 4, at_a_time,
+                             difference);
+                free(logits);
+            }
+            free(expected);
+            close_runner(&codes);
+            close_runner(&widened);
+        }
+    }
+}
+
+/* They may round inputs to whole numbers. */
+static void the_default_kernels_are_near(void **state)
+{
+    (void)state;
+    size_t i;
+    const json_t *reference;
+    json_array_foreach(references, i, reference)
+    {
+        struct runner codes, widened;
+        open_runner(&codes, reference, "config", TINY_U8, entro_kernels_best(), 2);
+        open_runner(&widened, reference, "config", TINY_U8_WIDENED, kernels_float, 2);
+        size_t n = codes.n_tokens * codes.config.n_vocabulary;
+        float *expected = run(&widened, 128), *logits = run(&codes, 128);
+        double difference = difference_between(expected, logits, n);
+        if (getenv("ENTRO_TEST_PRINT") != NULL)
+            printf("%-45s %s: %.1e\n", json_string_value(json_object_get(reference, "name")),
+                   entro_kernels_best()->name, difference);
+        if (!(difference <= 2e-3))
+            fail_msg("%s: differs by %g", json_string_value(json_object_get(reference, "name")), difference);
+        free(logits);
+        free(expected);
+        close_runner(&codes);
+        close_runner(&widened);
+    }
+}
+
+static void a_run_longer_than_a_batch_ends_with_the_same_logits(void **state)
+{
+    (void)state;
+    struct runner runner;
+    struct entro_message message;
+    const json_t *reference = json_array_get(references, 0);
+    open_runner(&runner, reference, "config", TINY_BF16, kernels_float, 2);
+    struct entro_backend *backend = runner.backend;
+    size_t n_vocabulary = runner.config.n_vocabulary, n = runner.n_tokens;
+    float *all = run(&runner, backend->n_batch), *last = calloc(n_vocabulary, sizeof *last);
+    assert_non_null(last);
+    assert_true(n > backend->n_batch);
+    assert_int_equal(backend->forward(backend, runner.tokens, n, 0, last, &message), ENTRO_OK);
+    assert_true(difference_between(all + (n - 1) * n_vocabulary, last, n_vocabulary) <= 1e-5);
+    free(all);
+    free(last);
+    close_runner(&runner);
+}
+
+static void logits_of_other_positions_are_refused(void **state)
+{
+    (void)state;
+    struct runner runner;
+    struct entro_message message;
+    open_runner(&runner, json_array_get(references, 0), "config", TINY_BF16, kernels_float, 1);
+    struct entro_backend *backend = runner.backend;
+    float *logits = calloc(8 * runner.config.n_vocabulary, sizeof *logits);
+    assert_non_null(logits);
+    assert_int_equal(backend->logits(backend, 0, 1, logits, &message), ENTRO_ERROR_ARGUMENT);
+    assert_int_equal(backend->forward(backend, runner.tokens, 4, 0, NULL, &message), ENTRO_OK);
+    assert_int_equal(backend->forward(backend, runner.tokens + 4, 4, 4, NULL, &message), ENTRO_OK);
+    assert_int_equal(backend->logits(backend, 4, 4, logits, &message), ENTRO_OK);
+    assert_int_equal(backend->logits(backend, 3, 1, logits, &message), ENTRO_ERROR_ARGUMENT);
+    assert_int_equal(backend->logits(backend, 4, 5, logits, &message), ENTRO_ERROR_ARGUMENT);
+    assert_int_equal(backend->logits(backend, 8, 1, logits, &message), ENTRO_ERROR_ARGUMENT);
+    assert_int_equal(backend->logits(backend, SIZE_MAX, 2, logits, &message), ENTRO_ERROR_ARGUMENT);
+    free(logits);
+    close_runner(&runner);
+}
+
+static void a_weight_that_is_no_number_is_named(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"model.layers.1.mlp.down_proj.weight", "model.embed_tokens.weight"};
+    for (size_t i = 0; i < 2; i++) {
+        struct runner runner;
+        struct entro_message message;
+        char path[4096];
+        open_runner(&runner, json_array_get(references, 0), "config", TINY_BF16, kernels_float, 1);
+        snprintf(path, sizeof path, "%s/tensors/%s", runner.directory, names[i]);
+        int fd = open(path, O_WRONLY);
+        assert_true(fd >= 0);
+        assert_int_equal(pwrite(fd, "\xc0\x7f", 2, 20), 2); /* NaN */
+        close(fd);
+        float logits[256];
+        struct entro_backend *backend = runner.backend;
+        assert_int_equal(backend->forward(backend, runner.tokens, 30, 0, logits, &message),
+                         ENTRO_ERROR_FORMAT);
+        assert_non_null(strstr(message.text, names[i]));
+        assert_null(strchr(message.text, '\n'));
+        close_runner(&runner);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(logits_are_those_of_transformers),
+        cmocka_unit_test(a_gguf_gives_the_same_logits),
+        cmocka_unit_test(batches_give_what_single_tokens_give),
+        cmocka_unit_test(codes_give_what_they_stand_for),
+        cmocka_unit_test(the_default_kernels_are_near),
+        cmocka_unit_test(a_run_longer_than_a_batch_ends_with_the_same_logits),
+        cmocka_unit_test(logits_of_other_positions_are_refused),
+        cmocka_unit_test(a_weight_that_is_no_number_is_named),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
