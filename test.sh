@@ -22,7 +22,7 @@ build() {
 
 step "packages"
 install_packages "${build_packages[@]}" "${python_packages[@]}" attr
-[ "$mode" = all ] && install_packages clang libclang-rt-14-dev
+[ "$mode" = all ] && install_packages clang libclang-rt-14-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
 python_environment build/venv -r tests/e2e/requirements.txt
 
 step "release build and unit tests"
@@ -37,6 +37,11 @@ if [ "$mode" = all ]; then
     step "ThreadSanitizer"
     build tsan
     ctest --preset tsan -j2
+
+    step "the codec for aarch64, under qemu"
+    foreign_packages arm64 build/aarch64-packages libcmocka-dev libcmocka0 libxxhash-dev libxxhash0 libjansson-dev libjansson4
+    build aarch64
+    ctest --preset aarch64 -j2
 
     step "fuzzing, a few seconds a target"
     build fuzz

@@ -3,7 +3,6 @@
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
-set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
 
 get_filename_component(entro_packages ${CMAKE_CURRENT_LIST_DIR}/../build/aarch64-packages ABSOLUTE)
 set(ENV{PKG_CONFIG_SYSROOT_DIR} ${entro_packages})

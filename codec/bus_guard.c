@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <ucontext.h>
 
 struct guard {
     uintptr_t begin;
@@ -19,18 +20,20 @@ static atomic_bool is_installed;
 
 static void handle(int number, siginfo_t *info, void *context)
 {
-    (void)context;
     struct guard *guard = active;
-    if (guard != NULL && (uintptr_t)info->si_addr - guard->begin < guard->size_bytes)
+    if (guard != NULL && (uintptr_t)info->si_addr - guard->begin < guard->size_bytes) {
+        /* The jump leaves the handler without a return: what a return would do to the mask is done here, so
+         * that guards need not save it. */
+        const ucontext_t *interrupted = context;
+        pthread_sigmask(SIG_SETMASK, &interrupted->uc_sigmask, NULL);
         siglongjmp(guard->back, 1);
+    }
     signal(number, SIG_DFL); /* not ours: the instruction faults again, with the default effect */
 }
 
 bool entro_bus_guard_install(void)
 {
-    /* SA_NODEFER: the jump leaves the handler without a return, and the signal must not stay blocked. The
-     * thread's mask is then not worth saving. */
-    struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_NODEFER};
+    struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO};
     sigemptyset(&action.sa_mask);
     if (sigaction(SIGBUS, &action, NULL) != 0)
         return false;

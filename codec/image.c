@@ -335,6 +335,29 @@ struct entro_block_place entro_image_block_place(const struct entro_image *image
     };
 }
 
+/* Blocks lie in the image as they were made; what is further apart than this is not one range. */
+#define MAX_POPULATED_BYTES ((uint64_t)4 << 20)
+
+void entro_image_will_need(const struct entro_image *image, const struct entro_plane *plane, uint64_t block,
+                           uint64_t n_blocks)
+{
+    if (!image->map->is_read || n_blocks == 0)
+        return;
+    struct entro_block_place first = entro_image_block_place(image, plane, block);
+    struct entro_block_place last = entro_image_block_place(image, plane, block + n_blocks - 1);
+    uint64_t end = last.offset + last.stored_bytes;
+    if (first.offset < end && end - first.offset <= MAX_POPULATED_BYTES)
+        entro_image_map_populate(image->map, first.offset, end - first.offset);
+}
+
+void entro_image_expect(const struct entro_image *image, const struct entro_plane *plane, uint64_t block,
+                        struct entro_decoder *decoder)
+{
+    struct entro_block_place place = entro_image_block_place(image, plane, block);
+    if (entro_image_map_has(image->map, place.offset, place.stored_bytes))
+        entro_pivot_prefetch(decoder->scratch, image->map->bytes + place.offset, place.stored_bytes);
+}
+
 enum entro_error entro_image_decode_block(const struct entro_image *image, const struct entro_plane *plane,
                                           uint64_t block, uint8_t *target, struct entro_decoder *decoder,
                                           struct entro_message *message)

@@ -128,6 +128,16 @@ enum entro_error entro_image_decode_block(const struct entro_image *image, const
                                           uint64_t block, uint8_t *target, struct entro_decoder *decoder,
                                           struct entro_message *message);
 
+/*
+ * Hints, worth it for several blocks that are decoded one after another from a mapped image; without effect
+ * otherwise. will_need: this many blocks from `block` on are about to be decoded, by whatever thread. expect:
+ * the call of entro_image_decode_block after the next one will be for this block, with this decoder.
+ */
+void entro_image_will_need(const struct entro_image *image, const struct entro_plane *plane, uint64_t block,
+                           uint64_t n_blocks);
+void entro_image_expect(const struct entro_image *image, const struct entro_plane *plane, uint64_t block,
+                        struct entro_decoder *decoder);
+
 uint32_t entro_plane_block_size(const struct entro_plane *plane, uint64_t block);
 
 /* Where and how a block is stored: for --info and statistics. */

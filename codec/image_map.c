@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -28,6 +29,8 @@ bool entro_image_map_open(struct entro_image_map *map, int fd, uint64_t size_byt
     void *bytes = mmap(NULL, (size_t)size_bytes, PROT_READ, MAP_SHARED, fd, 0);
     if (bytes == MAP_FAILED)
         return false;
+    /* Where memory is short, the image's pages are to go before what has been decoded from them. */
+    madvise(bytes, (size_t)size_bytes, MADV_SEQUENTIAL);
     map->bytes = bytes;
     map->size_bytes = (size_t)size_bytes;
     return true;
@@ -84,6 +87,23 @@ static void count_touched(struct entro_image_map *map, uint32_t stored_bytes)
         madvise((void *)(uintptr_t)map->bytes, map->size_bytes, MADV_DONTNEED);
         atomic_store_explicit(&map->touched_bytes, 0, memory_order_relaxed);
     }
+}
+
+void entro_image_map_populate(const struct entro_image_map *map, uint64_t offset, uint64_t size_bytes)
+{
+#ifdef MADV_POPULATE_READ
+    static atomic_bool is_unknown; /* to this kernel (before 5.14) */
+    if (map->is_locked || atomic_load_explicit(&is_unknown, memory_order_relaxed))
+        return;
+    uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE), begin = offset / page_bytes * page_bytes;
+    /* A page that is not there is found out by whoever decodes it. */
+    if (madvise((void *)(uintptr_t)(map->bytes + begin), (size_t)(offset + size_bytes - begin),
+                MADV_POPULATE_READ) != 0 &&
+        errno == EINVAL)
+        atomic_store_explicit(&is_unknown, true, memory_order_relaxed);
+#else
+    (void)map, (void)offset, (void)size_bytes;
+#endif
 }
 
 struct decoding {

@@ -45,6 +45,9 @@ static inline bool entro_image_map_has(const struct entro_image_map *map, uint64
            map->size_bytes - offset >= (uint64_t)stored_bytes + ENTRO_READ_SLOP_BYTES;
 }
 
+/* Brings a range of the file, which the map has, into the process's page tables at one go. */
+void entro_image_map_populate(const struct entro_image_map *map, uint64_t offset, uint64_t size_bytes);
+
 /* entro_block_decode of what lies at `offset`, which the map has; ENTRO_ERROR_IO where it could not be read.
  */
 enum entro_error entro_image_map_decode(struct entro_image_map *map, const struct entro_pivot *pivot,

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "codec/codebook.h"
 #include "codec/error.h"
 #include "codec/format.h"
 #include "codec/image.h"
@@ -46,16 +47,5 @@ struct entro_extent_targets {
 
 /* NULL where the extent is allowed, else what is wrong with it. */
 const char *entro_extent_fault(const struct entro_extent *extent, const struct entro_extent_targets *targets);
-
-/* Code lengths as a codebook stores them: a nibble each, the even symbol in the low one. */
-#define ENTRO_CODEBOOK_BYTES 128
-void entro_codebook_pack(const uint8_t lengths[256], uint8_t codebook[ENTRO_CODEBOOK_BYTES]);
-void entro_codebook_unpack(const uint8_t codebook[ENTRO_CODEBOOK_BYTES], uint8_t lengths[256]);
-
-/* NULL where the lengths make a complete code of at least two symbols, else what is wrong. */
-const char *entro_codebook_fault(const uint8_t codebook[ENTRO_CODEBOOK_BYTES]);
-
-/* Whether all codes of a good codebook have one length: its tree is a leaf. */
-bool entro_codebook_is_leaf(const uint8_t codebook[ENTRO_CODEBOOK_BYTES]);
 
 #endif

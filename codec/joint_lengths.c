@@ -4,9 +4,9 @@
  *
  * With the symbols sorted by falling count, a code is the number of symbols of each length. The search goes
  * from length to length; its states are (symbols placed, nodes of this depth still free), its costs are
- * decoding time, and size at a price. States that cannot end within the size allowed are dropped, and of the
- * others all but the most promising. All arithmetic is in integers, so that lengths do not depend on the
- * machine.
+ * decoding time, and size at a price. States that cannot end within the size allowed are dropped (a bound:
+ * the entropy of the symbols left), and of the others all but the most promising. All arithmetic is in
+ * integers, so that lengths do not depend on the machine.
  */
 #include "codec/joint_lengths.h"
 
@@ -42,15 +42,19 @@ static const int64_t unpack_cost[8 + 1] = {0, 170, 190, 190, 190, 190, 190, 220,
  * lowest price would do if all states were kept and each kept its best ways to all sizes. At it, 1 % of size
  * is worth about a third of the time.
  */
-static const int64_t prices[] = {3000, 5000, 8000};
+static const int64_t prices[] = {5000, 3000, 8000};
 #define FINAL_PRICE 3000
 
-/* States kept of each length, and how many symbols one length may have: up to 3 leaves' worth if they are
- * few, else 2. */
-#define MAX_STATES 160
-#define MAX_MOVES  50
-#define MAX_NEXT   (MAX_STATES * MAX_MOVES)
-#define NO_SLOT    UINT16_MAX
+/* States kept of each length: all of them would gain less than 0.5 % of the time at the same price. In a
+ * plane of fewer symbols than LARGE, a search may take a good part of the time of encoding: it keeps fewer,
+ * and tries the first price alone. */
+#define LARGE        ((uint64_t)1 << 22)
+#define SMALL_STATES 64
+#define MAX_STATES   128
+
+/* The numbers of symbols that one length may have: up to 3 leaves' worth if they are few, else 2. */
+#define MAX_MOVES 50
+#define MAX_NEXT  (MAX_STATES * MAX_MOVES)
 
 struct state {
     int64_t cost; /* of the symbols placed: time, and size at the price */
@@ -75,14 +79,16 @@ struct search {
     int64_t log2_of[ENTRO_N_SYMBOLS + 1];   /* of small numbers */
     int64_t once_a_block;                   /* scaled count of one symbol a block */
     int64_t allowed_size;
+    unsigned max_states, n_prices;
     unsigned n_moves;
     uint16_t moves[MAX_MOVES];                           /* numbers of symbols of one length, ascending */
-    struct share shares[ENTRO_N_SYMBOLS + 1][MAX_MOVES]; /* [first symbol][move] */
+    struct share shares[ENTRO_N_SYMBOLS + 1][MAX_MOVES]; /* [first symbol][move]; size 0: not computed yet */
     unsigned n_states[ENTRO_MAX_CODE_LENGTH + 2];
     struct state states[ENTRO_MAX_CODE_LENGTH + 2][MAX_STATES]; /* before symbols of that length are placed */
     struct state next[MAX_NEXT];
     int64_t estimates[MAX_NEXT];
-    uint16_t slots[ENTRO_N_SYMBOLS + 1][ENTRO_N_SYMBOLS + 1]; /* of next, by n_placed and n_free */
+    uint16_t slots[ENTRO_N_SYMBOLS + 1]
+                  [ENTRO_N_SYMBOLS + 1]; /* in next, by n_placed and n_free; counted from 1, 0: none */
 };
 
 /* A code: how many symbols have each length. */
@@ -191,10 +197,7 @@ static void prepare_moves(struct search *search)
         unsigned n_leaves = (unsigned)__builtin_popcount(n);
         if (n_leaves > 3 || (n_leaves == 3 && n >= 32))
             continue;
-        unsigned move = search->n_moves++;
-        search->moves[move] = (uint16_t)n;
-        for (unsigned first = 0; first + n <= search->n; first++)
-            search->shares[first][move] = share_of(search, first, n);
+        search->moves[search->n_moves++] = (uint16_t)n;
     }
 }
 
@@ -247,16 +250,17 @@ static int64_t select_value(int64_t *values, ptrdiff_t n_values, ptrdiff_t place
 static void keep_best(struct search *search, unsigned length, unsigned n_next, int64_t price)
 {
     int64_t limit = INT64_MAX;
-    if (n_next > MAX_STATES) {
+    if (n_next > search->max_states) {
         for (unsigned i = 0; i < n_next; i++)
             search->estimates[i] = estimate(search, &search->next[i], length, price);
-        limit = select_value(search->estimates, n_next, MAX_STATES - 1);
+        limit = select_value(search->estimates, n_next, search->max_states - 1);
     }
     unsigned n_kept = 0;
     for (unsigned i = 0; i < n_next; i++) {
         const struct state *state = &search->next[i];
-        search->slots[state->n_placed][state->n_free] = NO_SLOT;
-        if (n_kept < MAX_STATES && (limit == INT64_MAX || estimate(search, state, length, price) <= limit))
+        search->slots[state->n_placed][state->n_free] = 0;
+        if (n_kept < search->max_states &&
+            (limit == INT64_MAX || estimate(search, state, length, price) <= limit))
             search->states[length][n_kept++] = *state;
     }
     search->n_states[length] = n_kept;
@@ -286,7 +290,9 @@ static unsigned add_next(struct search *search, unsigned length, unsigned number
                 ? n < n_rest
                 : n_rest - n > n_free_below << (ENTRO_MAX_CODE_LENGTH - 1 - length))
             continue;
-        const struct share *share = &search->shares[first][move];
+        struct share *share = &search->shares[first][move];
+        if (share->size == 0)
+            *share = share_of(search, first, n);
         int64_t bits = (search->before[placed] - search->before[first]) * length;
         struct state to = {.cost = state->cost + bits * (price + MERGE_COST) + share->time +
                                    share->size / BIT * price,
@@ -302,11 +308,11 @@ static unsigned add_next(struct search *search, unsigned length, unsigned number
         if (to.size + least_size(search, length + 1, placed, n_free_below) > search->allowed_size)
             continue;
         uint16_t *slot = &search->slots[placed][n_free_below];
-        if (*slot == NO_SLOT) {
-            *slot = (uint16_t)n_next;
+        if (*slot == 0) {
             search->next[n_next++] = to;
-        } else if (to.cost < search->next[*slot].cost) {
-            search->next[*slot] = to;
+            *slot = (uint16_t)n_next;
+        } else if (to.cost < search->next[*slot - 1].cost) {
+            search->next[*slot - 1] = to;
         }
     }
     return n_next;
@@ -360,16 +366,17 @@ static bool is_better(const struct code *a, const struct code *b)
 static struct code prepare(struct search *search, const uint64_t counts[ENTRO_N_SYMBOLS], size_t block_bytes,
                            const uint8_t optimal[ENTRO_N_SYMBOLS])
 {
-    uint64_t n_a_block = 0; /* symbols: a plane may be less than a block */
+    uint64_t n_a_block = 0; /* symbols: at first, all; a plane may be less than a block */
     for (unsigned symbol = 0; symbol < ENTRO_N_SYMBOLS; symbol++)
         n_a_block += counts[symbol];
+    search->max_states = n_a_block < LARGE ? SMALL_STATES : MAX_STATES;
+    search->n_prices = n_a_block < LARGE ? 1 : sizeof prices / sizeof prices[0];
     if (n_a_block > block_bytes)
         n_a_block = block_bytes;
     search->once_a_block = n_a_block > 0 && n_a_block < (uint64_t)TOTAL ? TOTAL / (int64_t)n_a_block : 1;
     sort_and_scale(search, counts);
     prepare_bounds(search);
     prepare_moves(search);
-    memset(search->slots, 0xff, sizeof search->slots); /* NO_SLOT */
 
     struct code code = {.size = 0, .time = 0};
     for (unsigned i = 0; i < search->n; i++)
@@ -386,12 +393,12 @@ bool entro_joint_lengths(const uint64_t counts[ENTRO_N_SYMBOLS], size_t block_by
 {
     if (!entro_code_lengths(counts, ENTRO_MAX_CODE_LENGTH, lengths))
         return false;
-    struct search *search = malloc(sizeof *search);
+    struct search *search = calloc(1, sizeof *search);
     if (search == NULL)
         return true;
     struct code best = prepare(search, counts, block_bytes, lengths), found;
 
-    for (unsigned i = 0; i < sizeof prices / sizeof prices[0]; i++) {
+    for (unsigned i = 0; i < search->n_prices; i++) {
         if (best_at_price(search, prices[i], &found) && is_better(&found, &best))
             best = found;
     }

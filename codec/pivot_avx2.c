@@ -18,6 +18,18 @@ static inline __m128i load_lane(const uint8_t *bytes)
     return _mm_loadu_si128((const __m128i *)(const void *)bytes);
 }
 
+static inline __m128i load_halves(const uint8_t *low, const uint8_t *high)
+{
+    __m128 half = _mm_castsi128_ps(_mm_loadu_si64(low));
+    return _mm_castps_si128(_mm_loadh_pi(half, (const __m64 *)(const void *)high));
+}
+
+static inline void store_halves(uint8_t *low, uint8_t *high, __m128i bytes)
+{
+    _mm_storeu_si64(low, bytes);
+    _mm_storeh_pi((__m64 *)(void *)high, _mm_castsi128_ps(bytes));
+}
+
 static inline __m256i load_step(const uint8_t *bytes)
 {
     return _mm256_loadu_si256((const __m256i *)(const void *)bytes);
@@ -54,26 +66,20 @@ static inline size_t count_ones(uint64_t bits)
 /*
  * Of the outputs under one byte of a bitmap: how many come from the right before each, with the high bit
  * where the output itself comes from the left. Beside it what two bytes of a bitmap need that share a lane:
- * loaded from `first` on, a row is that of the lower byte, whose ones count for all of the upper one's;
- * loaded from `zeros` on, that of the upper one. Their sum is the shuffle of the right list, whose high bits
- * make zeros.
+ * read from LOWER on, a row is that of the lower byte, whose ones count for all of the upper one's; read from
+ * UPPER on, that of the upper one. Their sum is the shuffle of the right list, whose high bits make zeros.
  */
-struct merge_row {
-    uint8_t zeros[8];
-    uint8_t first[8];
-    uint8_t n_ones[8];
-};
+#define UPPER 0
+#define LOWER 8
 
+#define ZERO(bits, i)       0
 #define FROM_RIGHT(bits, i) (ENTRO_ONES_BELOW(bits, i) | (ENTRO_BIT_AT(bits, i) ? 0 : 0x80))
 #define N_ONES(bits, i)     ENTRO_ONES_BELOW(bits, 8)
 #define MERGE_ROW(bits)                                                                                      \
     {                                                                                                        \
-        {0}, {ENTRO_ROW(FROM_RIGHT, bits)},                                                                  \
-        {                                                                                                    \
-            ENTRO_ROW(N_ONES, bits)                                                                          \
-        }                                                                                                    \
+        ENTRO_ROW(ZERO, bits), ENTRO_ROW(FROM_RIGHT, bits), ENTRO_ROW(N_ONES, bits)                          \
     }
-static const struct merge_row merge_rows[256] = {ENTRO_ALL_ROWS(MERGE_ROW)};
+static const uint8_t merge_rows[256][24] = {ENTRO_ALL_ROWS(MERGE_ROW)};
 
 /* One side of a merge. A constant has its byte everywhere, so that any shuffle does. */
 struct merge_side {
@@ -98,8 +104,8 @@ static inline __m256i merge_step(const uint8_t ones[4], __m256i left, __m256i ri
 {
     const __m256i positions = _mm256_broadcastsi128_si256(_mm_setr_epi8(
         -128, -127, -126, -125, -124, -123, -122, -121, -120, -119, -118, -117, -116, -115, -114, -113));
-    __m256i lower = load_lanes(merge_rows[ones[0]].first, merge_rows[ones[2]].first);
-    __m256i upper = load_lanes(merge_rows[ones[1]].zeros, merge_rows[ones[3]].zeros);
+    __m256i lower = load_lanes(merge_rows[ones[0]] + LOWER, merge_rows[ones[2]] + LOWER);
+    __m256i upper = load_lanes(merge_rows[ones[1]] + UPPER, merge_rows[ones[3]] + UPPER);
     __m256i from_right = _mm256_add_epi8(lower, upper);
     /* What does not come from the right comes from the left. */
     __m256i from_left = _mm256_sub_epi8(positions, from_right);
@@ -360,23 +366,17 @@ static void unpack_1(uint8_t *target, size_t n, const uint8_t *packed, const uin
     merge_constants(target, n, packed, symbols, symbols + 1, packed);
 }
 
-/* Writes those of 16 bytes whose bits are set, and up to 8 bytes behind them. */
-static inline void compress_lane(uint8_t *target, __m128i bytes, uint32_t bits)
+/* A step's bytes by four rows, eight by eight, to four places. What a row has first is what goes to this
+ * list: of each eight bytes that are written, the rest is written over by the next. */
+static inline void compress_step(uint8_t *at[4], __m256i bytes, const uint8_t *rows[4])
 {
-    const uint8_t *lower = entro_pivot_partition_rows[~bits & 0xff];
-    const uint8_t *upper = entro_pivot_partition_rows[~bits >> 8 & 0xff];
-    __m128i index = _mm_set_epi64x((long long)entro_load_u64(upper), (long long)entro_load_u64(lower));
-    index = _mm_add_epi8(index, _mm_set_epi64x(0x0808080808080808, 0));
-    __m128i compressed = _mm_shuffle_epi8(bytes, index);
-    _mm_storeu_si64(target, compressed);
-    _mm_storeu_si64(target + count_ones(bits & 0xff), _mm_unpackhi_epi64(compressed, compressed));
-}
-
-static inline uint8_t *compress_step(uint8_t *target, __m256i bytes, uint32_t bits)
-{
-    compress_lane(target, _mm256_castsi256_si128(bytes), bits);
-    compress_lane(target + count_ones(bits & 0xffff), _mm256_extracti128_si256(bytes, 1), bits >> 16);
-    return target + count_ones(bits);
+    const __m128i eights = _mm_set_epi64x(0x0808080808080808, 0);
+    for (unsigned i = 0; i < 4; i += 2) {
+        __m128i index = load_halves(rows[i], rows[i + 1]);
+        __m128i lane = i == 0 ? _mm256_castsi256_si128(bytes) : _mm256_extracti128_si256(bytes, 1);
+        __m128i ordered = _mm_shuffle_epi8(lane, _mm_add_epi8(index, eights));
+        store_halves(at[i], at[i + 1], ordered);
+    }
 }
 
 static inline size_t partition(uint8_t *bitmap, const uint8_t *ranks, size_t n, uint8_t split_rank,
@@ -385,25 +385,33 @@ static inline size_t partition(uint8_t *bitmap, const uint8_t *ranks, size_t n, 
 {
     const __m256i split = _mm256_set1_epi8((char)split_rank);
     size_t sum = 0;
-    for (; n > 0; ahead += STEP / 4) {
-        _mm_prefetch(ahead, _MM_HINT_T1);
-        size_t n_step = n < STEP ? n : STEP;
-        __m256i bytes = load_step(ranks);
-        uint32_t at_least =
-            (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(bytes, split), bytes));
-        uint32_t ones = first_bits(at_least, n_step);
+    for (size_t done = 0; done < n; done += STEP) {
+        _mm_prefetch(ahead + ENTRO_PIVOT_AHEAD_BYTES(done), _MM_HINT_T1);
+        __m256i bytes = load_step(ranks + done);
+        __m256i at_least = _mm256_cmpeq_epi8(_mm256_max_epu8(bytes, split), bytes);
+        uint32_t ones = (uint32_t)_mm256_movemask_epi8(at_least);
+        if (n - done >= STEP) {
+            entro_store_u32(bitmap + done / 8, ones);
+        } else {
+            ones = first_bits(ones, n - done);
+            memcpy(bitmap + done / 8, &ones, (n - done + 7) / 8);
+        }
+        const size_t ones_8 = count_ones(ones << 24), ones_16 = count_ones(ones << 16),
+                     ones_24 = count_ones(ones << 8);
+        const uint8_t(*row[4])[8];
+        for (unsigned i = 0; i < 4; i++)
+            row[i] = entro_pivot_partition_rows[ones >> 8 * i & 0xff];
+        if (to_left) {
+            uint8_t *end = left + (done - sum);
+            compress_step((uint8_t *[]){end, end + 8 - ones_8, end + 16 - ones_16, end + 24 - ones_24}, bytes,
+                          (const uint8_t *[]){row[0][0], row[1][0], row[2][0], row[3][0]});
+        }
+        if (to_right) {
+            uint8_t *end = right + sum;
+            compress_step((uint8_t *[]){end, end + ones_8, end + ones_16, end + ones_24}, bytes,
+                          (const uint8_t *[]){row[0][1], row[1][1], row[2][1], row[3][1]});
+        }
         sum += count_ones(ones);
-        if (n_step == STEP)
-            entro_store_u32(bitmap, ones);
-        else
-            memcpy(bitmap, &ones, (n_step + 7) / 8);
-        if (to_left)
-            left = compress_step(left, bytes, ~ones);
-        if (to_right)
-            right = compress_step(right, bytes, ones);
-        ranks += n_step;
-        bitmap += STEP / 8;
-        n -= n_step;
     }
     return sum;
 }

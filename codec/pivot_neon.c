@@ -342,8 +342,8 @@ static inline void compress(uint8_t *target, const uint8x16_t bytes[4], size_t n
 {
     FOR_LANES(i, n_step)
     {
-        uint8x8_t lower = vld1_u8(entro_pivot_partition_rows[byte_of(~bits, 2 * i)]);
-        uint8x8_t upper = vld1_u8(entro_pivot_partition_rows[byte_of(~bits, 2 * i + 1)]);
+        uint8x8_t lower = vld1_u8(entro_pivot_partition_rows[byte_of(bits, 2 * i)][1]);
+        uint8x8_t upper = vld1_u8(entro_pivot_partition_rows[byte_of(bits, 2 * i + 1)][1]);
         uint8x16_t index = vcombine_u8(lower, vadd_u8(upper, vdup_n_u8(8)));
         uint8x16_t compressed = vqtbl1q_u8(bytes[i], index);
         vst1_u8(target + (i == 0 ? 0 : byte_of(bits_to_byte, 2 * i - 1)), vget_low_u8(compressed));

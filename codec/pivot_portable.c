@@ -191,7 +191,7 @@ static inline size_t partition(uint8_t *bitmap, const uint8_t *ranks, size_t n, 
         size_t n_right = ones_in_byte[bits];
         sum += n_right;
         uint64_t parted = 0;
-        const uint8_t *from = entro_pivot_partition_rows[bits];
+        const uint8_t *from = entro_pivot_partition_rows[bits][0];
         for (unsigned k = 0; k < 8; k++)
             parted |= (uint64_t)ranks[i + from[k]] << 8 * k;
         if (to_left) {

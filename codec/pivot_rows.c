@@ -10,6 +10,9 @@
      5 * IS_AT(bits, 5, slot) + 6 * IS_AT(bits, 6, slot) + 7 * IS_AT(bits, 7, slot))
 #define PARTITION_ROW(bits)                                                                                  \
     {                                                                                                        \
-        ENTRO_ROW(INPUT_AT, bits)                                                                            \
+        {ENTRO_ROW(INPUT_AT, bits)},                                                                         \
+        {                                                                                                    \
+            ENTRO_ROW(INPUT_AT, 255 - (bits))                                                                \
+        }                                                                                                    \
     }
-const uint8_t entro_pivot_partition_rows[256][8] = {ENTRO_ALL_ROWS(PARTITION_ROW)};
+const uint8_t entro_pivot_partition_rows[256][2][8] = {ENTRO_ALL_ROWS(PARTITION_ROW)};

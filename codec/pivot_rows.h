@@ -25,8 +25,8 @@
 #define ENTRO_BIT_AT(bits, i)     ((bits) >> (i)&1)
 #define ENTRO_ONES_BELOW(bits, i) __builtin_popcount((bits) & ((1 << (i)) - 1))
 
-/* For a partition: the inputs that go left (whose bits are 0), in order, then those that go right. The row of
- * the inverted bits begins with those that go right. */
-extern const uint8_t entro_pivot_partition_rows[256][8];
+/* For a partition: the inputs that go left (whose bits are 0), in order, then those that go right; and those
+ * that go right, then those that go left. */
+extern const uint8_t entro_pivot_partition_rows[256][2][8];
 
 #endif

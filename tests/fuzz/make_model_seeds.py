@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seed inputs of fuzz_safetensors, fuzz_gguf and fuzz_npy to corpus/, beside this script. Standard library only."""
+"""Writes the seed inputs of fuzz_safetensors, fuzz_gguf, fuzz_npy and (of the architectures) fuzz_runner_config to corpus/, beside this script. Standard library only."""
 
 import json
 import pathlib
@@ -114,7 +114,27 @@ def npy_seeds():
     write("fuzz_npy", "records", 8, npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,), }"))
 
 
+def config_seeds():
+    """A config of each architecture in the spelling of transformers 5 and 4, and one in a GGUF's header."""
+    folder = CORPUS / "fuzz_runner_config"
+    references = pathlib.Path(__file__).parents[1] / "data" / "architectures" / "references.json"
+    for reference in json.loads(references.read_text(encoding="utf-8")):
+        name = reference["name"].replace(",", "").replace(" ", "_")
+        for key, suffix in (("config", 5), ("config_of_transformers_4", 4)):
+            (folder / f"{name}.transformers{suffix}.json").write_text(json.dumps(reference[key]), encoding="utf-8")
+    counts = {"block_count": 8, "embedding_length": 64, "feed_forward_length": 96, "attention.head_count": 4, "attention.sliding_window": 16}
+    pairs = [pair("general.architecture", STRING, text("gemma3"))]
+    pairs += [pair("gemma3." + key, U32, struct.pack("<I", value)) for key, value in counts.items()]
+    pairs += [
+        pair("gemma3.rope.scaling.type", STRING, text("linear")),
+        pair("gemma3.rope.scaling.factor", F32, struct.pack("<f", 8.0)),
+        pair("gemma3.attention.sliding_window_pattern", ARRAY, array(BOOL, 8, b"\1\1\0\1\1\0\1\1")),
+    ]
+    (folder / "gemma3.gguf").write_bytes(gguf(pairs, []))
+
+
 if __name__ == "__main__":
+    config_seeds()
     safetensors_seeds()
     gguf_seeds()
     npy_seeds()

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Writes corpus/fuzz_tokenizer: small tokenizers with every component that is known, each with a text (a zero byte between them); and
-corpus/fuzz_sentencepiece: small tokenizer.model files, with and without a tokenizer_config.json."""
+corpus/fuzz_sentencepiece: small tokenizer.model files, with and without a tokenizer_config.json; and corpus/fuzz_chat: the templates of
+tests/data/chat, each with a message."""
 import json
 import pathlib
 import struct
@@ -91,6 +92,9 @@ def main():
     for name, (file, config) in MODEL_SEEDS.items():
         text = json.dumps(config).encode() if config is not None else b""
         (CORPUS / "fuzz_sentencepiece" / name).write_bytes(file + text + struct.pack("<H", len(text)))
+    (CORPUS / "fuzz_chat").mkdir(exist_ok=True)
+    for index, entry in enumerate(json.loads((CORPUS.parents[1] / "data" / "chat" / "vectors.json").read_text())):
+        (CORPUS / "fuzz_chat" / f"{index:02}-{entry['format']}").write_bytes(entry["template"].encode() + b"\0 \xc2\xa0Hi <think>x</think>\n\n {bos}\xe3\x80\x80\n\x80 ")
 
 
 if __name__ == "__main__":

@@ -83,6 +83,36 @@ static void merges_interleave_their_lists(void **state)
     }
 }
 
+/* A hostile bitmap goes on behind the end of a list. */
+static void merges_read_no_more_of_a_list_than_its_bitmap_has_bits(void **state)
+{
+    (void)state;
+    struct random random = random_from(36);
+    static const unsigned ones_of_16[] = {0, 1, 8, 15, 16};
+    for (size_t v = 0; v < n_variants; v++) {
+        for (size_t n = 1; n < MAX_SYMBOLS; n = next_size(n)) {
+            for (unsigned k = 0; k < sizeof ones_of_16 / sizeof ones_of_16[0]; k++) {
+                uint8_t *bitmap = noise((n + 7) / 8, ENTRO_PIVOT_SLOP_BYTES, &random);
+                size_t n_right = 0;
+                for (size_t i = 0; i < n; i++) {
+                    bool one = random_below(&random, 16) < ones_of_16[k];
+                    bitmap[i / 8] = (uint8_t)((bitmap[i / 8] & ~(1 << i % 8)) | one << i % 8);
+                    n_right += one;
+                }
+                uint8_t *left = noise(n, ENTRO_PIVOT_SLOP_BYTES, &random),
+                        *right = noise(n, ENTRO_PIVOT_SLOP_BYTES, &random), *target = noise(n, 0, &random);
+                assert_int_equal(variants[v]->merge[0][0](target, n, bitmap, left, right, bitmap), n_right);
+                assert_int_equal(variants[v]->merge[0][1](target, n, bitmap, left, target, bitmap), n_right);
+                assert_int_equal(variants[v]->merge[1][0](target, n, bitmap, target, right, bitmap), n_right);
+                free(target);
+                free(right);
+                free(left);
+                free(bitmap);
+            }
+        }
+    }
+}
+
 static void packed_numbers_are_packed_and_unpacked(void **state)
 {
     (void)state;
@@ -212,16 +242,28 @@ static void symbols_are_ranked(void **state)
     }
 }
 
+static void variants_are_found_by_their_names_only(void **state)
+{
+    (void)state;
+    assert_string_equal(variants[0]->name, "portable");
+    for (size_t v = 0; v < n_variants; v++)
+        assert_ptr_equal(entro_pivot_kernels_by_name(variants[v]->name), variants[v]);
+    assert_null(entro_pivot_kernels_by_name("abacus"));
+    assert_null(entro_pivot_kernels_by_name(""));
+}
+
 int main(void)
 {
     while ((variants[n_variants] = entro_pivot_kernels_at((unsigned)n_variants)) != NULL)
         n_variants++;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(merges_interleave_their_lists),
+        cmocka_unit_test(merges_read_no_more_of_a_list_than_its_bitmap_has_bits),
         cmocka_unit_test(packed_numbers_are_packed_and_unpacked),
         cmocka_unit_test(partitions_keep_the_order_of_both_sides),
         cmocka_unit_test(partitions_compare_every_pair_of_bytes_right),
         cmocka_unit_test(symbols_are_ranked),
+        cmocka_unit_test(variants_are_found_by_their_names_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
