@@ -433,20 +433,18 @@ static uint8_t rank(uint8_t *ranks, const uint8_t *symbols, size_t n,
 {
     const struct table table = load_table(rank_of_symbol, 8);
     __m256i largest = _mm256_setzero_si256();
-    for (; n > 0; ranks += STEP, symbols += STEP) {
-        uint8_t last[STEP];
-        size_t n_step = n < STEP ? n : STEP;
-        if (n < STEP) { /* filled up with a symbol that is among them */
-            memset(last, symbols[0], STEP);
-            memcpy(last, symbols, n);
-            symbols = last;
-        }
+    for (; n >= STEP; ranks += STEP, symbols += STEP, n -= STEP) {
         __m256i found = look_up(&table, load_step(symbols), 8);
         largest = _mm256_max_epu8(largest, found);
         store_step(ranks, found);
-        n -= n_step;
-        if (n == 0)
-            break;
+    }
+    if (n > 0) { /* filled up with a symbol that is among them */
+        uint8_t last[STEP];
+        memset(last, symbols[0], STEP);
+        memcpy(last, symbols, n);
+        __m256i found = look_up(&table, load_step(last), 8);
+        largest = _mm256_max_epu8(largest, found);
+        store_step(ranks, found);
     }
     uint8_t parts[STEP], result = 0;
     store_step(parts, largest);
