@@ -10,8 +10,8 @@
 /* Streams that are followed at a time; a new one takes the place of the one unused for longest. */
 #define N_STREAMS 32
 
-/* Requests of one reader come from several threads, not quite in order. */
-#define SLACK_BYTES ((uint64_t)512 << 10)
+/* Requests of one reader come from several threads, not quite in order: this many may be overtaken. */
+#define SLACK_REQUESTS 4
 
 /* Requests in order until we believe it. */
 #define N_IN_ORDER 3
@@ -24,6 +24,7 @@ struct stream {
     uint64_t next;                 /* where its next request is expected to begin */
     uint64_t ahead;                /* decoded, or being decoded, up to here */
     unsigned n_in_order;
+    uint64_t n_bytes;  /* that it has gone forward */
     uint64_t last_use; /* in requests */
 };
 
@@ -79,9 +80,14 @@ static uint64_t window(const struct entro_prefetch *prefetch)
            (n_running > 0 ? n_running : 1);
 }
 
-/* How far to decode: a share of the budget ahead, but not beyond the end of the tensor. */
+/* A stream is believed in as far as it has come, and this many times that. */
+#define TRUST 4
+
+/* How far to decode: a share of the budget ahead at most, and not beyond the end of the tensor. */
 static uint64_t goal(const struct stream *stream, uint64_t window_bytes)
 {
+    if (window_bytes > TRUST * stream->n_bytes)
+        window_bytes = TRUST * stream->n_bytes;
     if (stream->next >= stream->node->size_bytes)
         return 0;
     const struct entro_span *span = entro_node_span(stream->node, stream->next);
@@ -89,18 +95,19 @@ static uint64_t goal(const struct stream *stream, uint64_t window_bytes)
     return window_bytes < end - stream->next ? stream->next + window_bytes : end;
 }
 
-static struct stream *find(struct entro_prefetch *prefetch, const struct entro_node *node, uint64_t offset)
+static struct stream *find(struct entro_prefetch *prefetch, const struct entro_node *node, uint64_t offset,
+                           size_t size)
 {
+    uint64_t slack = SLACK_REQUESTS * (uint64_t)size;
     struct stream *oldest = &prefetch->streams[0];
     for (size_t i = 0; i < N_STREAMS; i++) {
         struct stream *stream = &prefetch->streams[i];
-        if (stream->node == node && offset + SLACK_BYTES >= stream->next &&
-            offset <= stream->next + SLACK_BYTES)
+        if (stream->node == node && offset + slack >= stream->next && offset <= stream->next + slack)
             return stream;
         if (oldest->node != NULL && (stream->node == NULL || stream->last_use < oldest->last_use))
             oldest = stream;
     }
-    *oldest = (struct stream){.node = node};
+    *oldest = (struct stream){.node = node, .next = offset};
     return oldest;
 }
 
@@ -110,10 +117,11 @@ bool entro_prefetch_note(struct entro_prefetch *prefetch, const struct entro_nod
     bool has_work = false;
     pthread_mutex_lock(&prefetch->mutex);
     prefetch->n_requests++;
-    struct stream *stream = find(prefetch, node, offset);
+    struct stream *stream = find(prefetch, node, offset, size);
     stream->last_use = prefetch->n_requests;
     if (offset + size > stream->next) {
         stream->n_in_order++;
+        stream->n_bytes += offset + size - stream->next;
         stream->next = offset + size;
     }
     if (stream->ahead < stream->next)

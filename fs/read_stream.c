@@ -242,3 +242,23 @@ void entro_stream_warm(struct entro_read *read, uint32_t stream, uint64_t offset
         }
     }
 }
+
+void entro_stream_will_need(struct entro_read *read, uint32_t stream, uint64_t offset, size_t size)
+{
+    const struct entro_image *image = read->reader->image;
+    const struct entro_stream *facts = entro_image_stream(image, stream);
+    if (!entro_stream_is_plain(facts))
+        return;
+    const struct entro_plane *plane = &facts->planes[0];
+    uint64_t first = offset / plane->block_bytes, last = (offset + size - 1) / plane->block_bytes;
+    entro_image_will_need(image, plane, first, last - first + 1);
+}
+
+void entro_stream_expect(struct entro_read *read, uint32_t stream, uint64_t offset)
+{
+    const struct entro_image *image = read->reader->image;
+    const struct entro_stream *facts = entro_image_stream(image, stream);
+    if (entro_stream_is_plain(facts))
+        entro_image_expect(image, &facts->planes[0], offset / facts->planes[0].block_bytes,
+                           read->workspace->decoder);
+}

@@ -271,16 +271,43 @@ enum entro_error entro_read_view(struct entro_read *read, uint32_t number, enum 
     return error;
 }
 
+/* The code bytes under a range of view bytes. */
+static void codes_under(const struct entro_image *image, uint32_t number, enum entro_dtype dtype,
+                        uint64_t offset, size_t size, uint64_t *begin, size_t *n_codes)
+{
+    const struct entro_tensor *tensor = entro_image_tensor(image, number);
+    struct granules granules = granules_of(tensor, dtype);
+    *begin = offset / granules.view_bytes * granules.code_bytes;
+    uint64_t end = ((offset + size - 1) / granules.view_bytes + 1) * granules.code_bytes;
+    uint64_t all = entro_image_stream(image, tensor->stream)->size_bytes;
+    *n_codes = (size_t)((end < all ? end : all) - *begin);
+}
+
 void entro_view_warm(struct entro_read *read, uint32_t number, enum entro_dtype dtype, uint64_t offset,
                      size_t size)
 {
-    const struct entro_tensor *tensor = entro_image_tensor(read->reader->image, number);
-    struct granules granules = granules_of(tensor, dtype);
-    uint64_t begin = offset / granules.view_bytes * granules.code_bytes;
-    uint64_t end = ((offset + size - 1) / granules.view_bytes + 1) * granules.code_bytes;
-    uint64_t n_codes = entro_image_stream(read->reader->image, tensor->stream)->size_bytes;
-    if (end > n_codes)
-        end = n_codes;
-    if (begin < end)
-        entro_stream_warm(read, tensor->stream, begin, (size_t)(end - begin));
+    const struct entro_image *image = read->reader->image;
+    uint64_t begin;
+    size_t n_codes;
+    codes_under(image, number, dtype, offset, size, &begin, &n_codes);
+    entro_stream_warm(read, entro_image_tensor(image, number)->stream, begin, n_codes);
+}
+
+void entro_view_will_need(struct entro_read *read, uint32_t number, enum entro_dtype dtype, uint64_t offset,
+                          size_t size)
+{
+    const struct entro_image *image = read->reader->image;
+    uint64_t begin;
+    size_t n_codes;
+    codes_under(image, number, dtype, offset, size, &begin, &n_codes);
+    entro_stream_will_need(read, entro_image_tensor(image, number)->stream, begin, n_codes);
+}
+
+void entro_view_expect(struct entro_read *read, uint32_t number, enum entro_dtype dtype, uint64_t offset)
+{
+    const struct entro_image *image = read->reader->image;
+    uint64_t begin;
+    size_t n_codes;
+    codes_under(image, number, dtype, offset, 1, &begin, &n_codes);
+    entro_stream_expect(read, entro_image_tensor(image, number)->stream, begin);
 }

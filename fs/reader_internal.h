@@ -91,6 +91,11 @@ size_t entro_span_piece(const struct entro_image *image, const struct entro_span
 enum entro_error entro_read_stream(struct entro_read *read, uint32_t stream, uint64_t offset, size_t size,
                                    uint8_t *target);
 
+/* Hints for a run of pieces from `offset` on, and for the piece after the next one that this thread takes:
+ * see entro_image_will_need and entro_image_expect. Without effect for streams of several planes. */
+void entro_stream_will_need(struct entro_read *read, uint32_t stream, uint64_t offset, size_t size);
+void entro_stream_expect(struct entro_read *read, uint32_t stream, uint64_t offset);
+
 /* How many of the stream's bytes from `offset` on are best had at once: to the end of a block or of a run of
  * records. */
 size_t entro_stream_piece(const struct entro_stream *stream, uint64_t offset);
@@ -121,7 +126,10 @@ bool entro_stream_is_plain(const struct entro_stream *stream);
 /* read_view.c: bytes offset..offset+size of the view. */
 enum entro_error entro_read_view(struct entro_read *read, uint32_t tensor, enum entro_dtype dtype,
                                  uint64_t offset, size_t size, uint8_t *target);
-/* As entro_stream_piece, of view bytes. */
+/* As entro_stream_will_need, _expect and _piece, of view bytes. */
+void entro_view_will_need(struct entro_read *read, uint32_t tensor, enum entro_dtype dtype, uint64_t offset,
+                          size_t size);
+void entro_view_expect(struct entro_read *read, uint32_t tensor, enum entro_dtype dtype, uint64_t offset);
 size_t entro_view_piece(const struct entro_image *image, uint32_t tensor, enum entro_dtype dtype,
                         uint64_t offset);
 enum entro_error entro_view_check(struct entro_read *read, uint32_t tensor, enum entro_dtype dtype);

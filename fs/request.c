@@ -33,6 +33,7 @@ struct fan {
     bool keeps_blocks;
     struct piece pieces[MAX_PIECES];
     size_t n_pieces;
+    unsigned n_helpers;     /* asked for */
     atomic_size_t next;     /* piece that nobody has taken */
     atomic_bool is_failed;  /* no more pieces are taken */
     pthread_mutex_t mutex;  /* protects what follows while there are helpers */
@@ -88,6 +89,34 @@ static void cut(struct fan *fan, uint64_t *offset, size_t *size, uint8_t **targe
     }
 }
 
+/* The next piece's stored bytes come into the cache while this one is decoded, where one thread does both. */
+static void expect_next(struct entro_read *read, const struct fan *fan, size_t next)
+{
+    if (fan->n_helpers > 0 || next >= fan->n_pieces)
+        return;
+    const struct piece *piece = &fan->pieces[next];
+    if (piece->span->kind == ENTRO_SPAN_STREAM)
+        entro_stream_expect(read, piece->span->reference, piece->span->offset + piece->offset);
+    else if (piece->span->kind == ENTRO_SPAN_VIEW)
+        entro_view_expect(read, piece->span->reference, piece->span->dtype, piece->offset);
+}
+
+/* The pieces of the first stream or view, which are nearly always all there are. */
+static void say_what_comes(struct fan *fan)
+{
+    struct entro_read read = {.reader = fan->reader};
+    const struct piece *first = &fan->pieces[0];
+    size_t size = 0;
+    for (size_t i = 0; i < fan->n_pieces && fan->pieces[i].span == first->span; i++)
+        size += fan->pieces[i].size;
+    if (size == first->size)
+        return;
+    if (first->span->kind == ENTRO_SPAN_STREAM)
+        entro_stream_will_need(&read, first->span->reference, first->span->offset + first->offset, size);
+    else if (first->span->kind == ENTRO_SPAN_VIEW)
+        entro_view_will_need(&read, first->span->reference, first->span->dtype, first->offset, size);
+}
+
 /* Takes pieces until there are none; returns the bytes of those taken. */
 static size_t work(struct fan *fan, struct entro_workspace *workspace)
 {
@@ -102,6 +131,7 @@ static size_t work(struct fan *fan, struct entro_workspace *workspace)
     while (!atomic_load_explicit(&fan->is_failed, memory_order_relaxed) &&
            (i = atomic_fetch_add_explicit(&fan->next, 1, memory_order_relaxed)) < fan->n_pieces) {
         const struct piece *piece = &fan->pieces[i];
+        expect_next(&read, fan, i + 1);
         enum entro_error error = read_span(&read, piece->span, piece->offset, piece->size, piece->target);
         if (error != ENTRO_OK) {
             pthread_mutex_lock(&fan->mutex);
@@ -169,6 +199,8 @@ static void run(struct fan *fan, struct entro_workspace *workspace, size_t size)
 {
     struct entro_reader *reader = fan->reader;
     unsigned n = n_helpers(reader, fan, size);
+    fan->n_helpers = n;
+    say_what_comes(fan);
     struct entro_help call;
     if (n > 0)
         entro_workers_ask(reader->workers, &call, n, help, fan);

@@ -219,20 +219,23 @@ bool entro_serve(const struct entro_serve *serve)
         goto out;
     serve->mount->on_init = on_init;
     serve->mount->context = &control;
-    errno = pthread_create(&thread, NULL, control_main, &control);
+    /* Before the thread that asks the reader to work ahead, and until after it. */
+    errno = entro_reader_start(serve->mount->reader) == ENTRO_OK ? 0 : EAGAIN;
+    if (errno == 0)
+        errno = pthread_create(&thread, NULL, control_main, &control);
     if (errno != 0)
         goto out;
     is_set_up = true;
-    ok = entro_reader_start(serve->mount->reader) == ENTRO_OK && run_loop(serve);
+    ok = run_loop(serve);
     signal_event(control.finished);
     pthread_join(thread, NULL);
-    entro_reader_stop(serve->mount->reader);
     atomic_store(&serve->mount->attributes.notes, "");
 out:
     if (!is_set_up)
         entro_log(LOG_ERR, "cannot set up the session: %s", strerror(errno));
     else if (!ok)
         entro_log(LOG_ERR, "the session ended by an error");
+    entro_reader_stop(serve->mount->reader);
     if (!control.is_detached)
         fuse_session_unmount(serve->session);
     if (control.signals >= 0)

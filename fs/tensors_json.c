@@ -1,9 +1,10 @@
-/* One JSON object a tensor, a line each; see tensors_json.h. The objects are dumped one by one, so that no
- * tree of all of them is needed. */
+/* One JSON object a tensor, a line each, written as text straight away: an image of ten thousand tensors is
+ * to be mounted in a moment. See tensors_json.h. */
 #include "fs/tensors_json.h"
 
-#include <jansson.h>
+#include <inttypes.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,22 +16,88 @@
 struct text {
     char *bytes;
     size_t size, capacity;
+    bool is_short_of_memory; /* nothing is added any more */
 };
 
-static int append(const char *bytes, size_t size, void *context)
+/* Room for `more` bytes behind the text; NULL where there is none. */
+static char *room_for(struct text *text, size_t more)
 {
-    struct text *text = context;
-    if (text->bytes == NULL || size > text->capacity - text->size) {
-        size_t capacity = text->capacity * 2 + size + 1024;
+    if (text->is_short_of_memory)
+        return NULL;
+    if (more > text->capacity - text->size) {
+        size_t capacity = text->capacity * 2 + more + 4096;
         char *larger = realloc(text->bytes, capacity);
+        text->is_short_of_memory = larger == NULL;
         if (larger == NULL)
-            return -1;
+            return NULL;
         text->bytes = larger;
         text->capacity = capacity;
     }
-    memcpy(text->bytes + text->size, bytes, size);
-    text->size += size;
-    return 0;
+    return text->bytes + text->size;
+}
+
+static void put(struct text *text, const char *string)
+{
+    size_t size = strlen(string);
+    char *room = room_for(text, size);
+    if (room != NULL) {
+        memcpy(room, string, size);
+        text->size += size;
+    }
+}
+
+/* Integers and the like: at most 64 bytes. */
+__attribute__((format(printf, 2, 3))) static void put_short(struct text *text, const char *format, ...)
+{
+    char *room = room_for(text, 64);
+    if (room == NULL)
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    text->size += (size_t)vsnprintf(room, 64, format, arguments);
+    va_end(arguments);
+}
+
+/* UTF-8, as it is but for what JSON must escape. */
+static void put_escaped(struct text *text, const char *string)
+{
+    size_t size = strlen(string);
+    char *room = room_for(text, 6 * size);
+    if (room == NULL)
+        return;
+    const char *begin = room;
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)string[i];
+        if (c < 0x20) {
+            room += sprintf(room, "\\u%04x", c);
+            continue;
+        }
+        if (c == '"' || c == '\\')
+            *room++ = '\\';
+        *room++ = (char)c;
+    }
+    text->size += (size_t)(room - begin);
+}
+
+static void put_string(struct text *text, const char *string)
+{
+    put(text, "\"");
+    put_escaped(text, string);
+    put(text, "\"");
+}
+
+/* 17 digits give the same number back; a point or an exponent says that it is no integer. */
+static void put_real(struct text *text, double value)
+{
+    char digits[32];
+    if (!isfinite(value)) {
+        put(text, "null");
+        return;
+    }
+    snprintf(digits, sizeof digits, "%.17g", value);
+    put(text, digits);
+    if (strpbrk(digits, ".e") == NULL)
+        put(text, ".0");
 }
 
 /* Where a tensor's dequantized (or, lossless, its own) bytes lie in a file of the model directory. */
@@ -75,96 +142,101 @@ static enum entro_error find_places(const struct entro_image *image, struct plac
     return ENTRO_OK;
 }
 
-static json_t *finite_or_null(double value)
+static void put_path(struct text *text, const char *key, const struct entro_tensor *tensor, uint32_t stream,
+                     const char *suffix)
 {
-    return isfinite(value) ? json_real(value) : json_null();
+    put(text, key);
+    if (stream == ENTRO_NONE) {
+        put(text, "null");
+        return;
+    }
+    put(text, "\"tensors/");
+    put_escaped(text, tensor->name);
+    put(text, suffix);
+    put(text, "\"");
 }
 
-static json_t *path_or_null(const struct entro_tensor *tensor, uint32_t stream, const char *suffix)
+static void put_shape(struct text *text, const struct entro_tensor *tensor)
 {
-    return stream == ENTRO_NONE ? json_null() : json_sprintf("tensors/%s%s", tensor->name, suffix);
-}
-
-static json_t *shape_array(const struct entro_tensor *tensor)
-{
-    json_t *array = json_array();
+    put(text, ", \"shape\": [");
     for (unsigned i = 0; i < tensor->rank; i++)
-        json_array_append_new(array, json_integer((json_int_t)tensor->shape[i]));
-    return array;
+        put_short(text, i == 0 ? "%" PRIu64 : ", %" PRIu64, tensor->shape[i]);
+    put(text, "]");
 }
 
-static json_t *view_object(const struct entro_image *image, const struct places *places, uint32_t number)
+static void put_view(struct text *text, const struct entro_image *image, const struct places *places,
+                     uint32_t number)
 {
     const struct entro_tensor *tensor = entro_image_tensor(image, number);
     bool is_lossless = tensor->scheme == ENTRO_SCHEME_LOSSLESS;
     const struct place *place = is_lossless ? &places->streams[tensor->stream] : &places->views[number];
-    if (place->file == ENTRO_NONE)
-        return json_null();
-    const char *path = entro_image_file(image, place->file)->path;
-    if (!entro_is_utf8(path, strlen(path))) /* paths need not be, JSON must be: the view has no name here */
-        return json_null();
-    return json_pack("{s:s, s:s, s:I}", "file", path, "dtype",
-                     entro_dtype_name(is_lossless ? tensor->dtype : place->dtype), "offset",
-                     (json_int_t)place->offset);
-}
-
-/* NULL where memory is short. */
-static json_t *tensor_object(const struct entro_image *image, const struct places *places, uint32_t number)
-{
-    const struct entro_tensor *tensor = entro_image_tensor(image, number);
-    const struct entro_stream *stream = entro_image_stream(image, tensor->stream);
-    bool is_lossless = tensor->scheme == ENTRO_SCHEME_LOSSLESS;
-    char hex[ENTRO_HEX_BYTES];
-    entro_hex(stream->xxh3_128, hex);
-    struct {
-        const char *key;
-        json_t *value;
-    } members[] = {
-        {"name", json_string(tensor->name)},
-        {"file", path_or_null(tensor, tensor->stream, "")},
-        {"dtype", json_string(entro_dtype_name(tensor->dtype))},
-        {"shape", shape_array(tensor)},
-        {"scheme", json_string(entro_scheme_name(tensor->scheme))},
-        {"bits", is_lossless ? json_null() : json_integer(tensor->bits)},
-        {"scale", is_lossless ? json_null() : finite_or_null((double)tensor->scale)},
-        {"zero_point", is_lossless ? json_null() : json_integer(tensor->zero_point)},
-        {"row_scale", path_or_null(tensor, tensor->row_scale, ".row_scale")},
-        {"column_scale", path_or_null(tensor, tensor->column_scale, ".column_scale")},
-        {"outliers", path_or_null(tensor, tensor->outliers, ".outliers")},
-        {"view", view_object(image, places, number)},
-        {"stored_bytes", json_integer((json_int_t)entro_tensor_stored_bytes(image, tensor))},
-        {"bits_per_weight", json_real(entro_tensor_bits_per_weight(image, tensor))},
-        {"entropy_bits", finite_or_null(tensor->entropy_bits)},
-        {"snr_db", is_lossless ? json_null() : finite_or_null(tensor->snr_db)},
-        {"xxh3_128", json_string(hex)},
-    };
-    json_t *object = json_object();
-    bool failed = object == NULL;
-    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
-        failed |= json_object_set_new_nocheck(object, members[i].key, members[i].value) !=
-                  0; /* takes the value in any case */
-    if (failed) {
-        json_decref(object);
-        return NULL;
+    const char *path = place->file == ENTRO_NONE ? NULL : entro_image_file(image, place->file)->path;
+    put(text, ", \"view\": ");
+    if (path == NULL || !entro_is_utf8(path, strlen(path))) { /* paths need not be, JSON must be */
+        put(text, "null");
+        return;
     }
-    return object;
+    put(text, "{\"file\": ");
+    put_string(text, path);
+    put(text, ", \"dtype\": ");
+    put_string(text, entro_dtype_name(is_lossless ? tensor->dtype : place->dtype));
+    put_short(text, ", \"offset\": %" PRIu64 "}", place->offset);
 }
 
-static enum entro_error append_tensor(const struct entro_image *image, const struct places *places,
-                                      uint32_t number, struct text *text, struct entro_message *message)
+static void put_grid(struct text *text, const struct entro_tensor *tensor)
+{
+    if (tensor->scheme == ENTRO_SCHEME_LOSSLESS) {
+        put(text, ", \"bits\": null, \"scale\": null, \"zero_point\": null");
+        return;
+    }
+    put_short(text, ", \"bits\": %u, \"scale\": ", tensor->bits);
+    put_real(text, (double)tensor->scale);
+    put_short(text, ", \"zero_point\": %" PRId32, tensor->zero_point);
+}
+
+static void put_costs(struct text *text, const struct entro_image *image, const struct entro_tensor *tensor)
+{
+    put_short(text, ", \"stored_bytes\": %" PRIu64, entro_tensor_stored_bytes(image, tensor));
+    put(text, ", \"bits_per_weight\": ");
+    put_real(text, entro_tensor_bits_per_weight(image, tensor));
+    put(text, ", \"entropy_bits\": ");
+    put_real(text, tensor->entropy_bits);
+    put(text, ", \"snr_db\": ");
+    put_real(text, tensor->scheme == ENTRO_SCHEME_LOSSLESS ? (double)NAN : tensor->snr_db);
+}
+
+static enum entro_error put_tensor(struct text *text, const struct entro_image *image,
+                                   const struct places *places, uint32_t number,
+                                   struct entro_message *message)
 {
     const struct entro_tensor *tensor = entro_image_tensor(image, number);
+    char hex[ENTRO_HEX_BYTES];
+    if (!entro_is_utf8(tensor->name, strlen(tensor->name)))
+        return entro_fail(message, ENTRO_ERROR_FORMAT, "tensor number %u has a name that is not UTF-8",
+                          number);
     for (unsigned i = 0; i < tensor->rank; i++)
         if (tensor->shape[i] > INT64_MAX)
             return entro_fail(message, ENTRO_ERROR_FORMAT,
                               "tensor %s: dimension %u is too large for tensors.json", tensor->name, i);
-    json_t *object = tensor_object(image, places, number);
-    if (object == NULL)
-        return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory for tensors.json");
-    bool failed = append(number == 0 ? "\n" : ",\n", number == 0 ? 1 : 2, text) != 0 ||
-                  json_dump_callback(object, append, text, 0) != 0;
-    json_decref(object);
-    return failed ? entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory for tensors.json") : ENTRO_OK;
+    put(text, number == 0 ? "\n{\"name\": " : ",\n{\"name\": ");
+    put_string(text, tensor->name);
+    put_path(text, ", \"file\": ", tensor, tensor->stream, "");
+    put(text, ", \"dtype\": ");
+    put_string(text, entro_dtype_name(tensor->dtype));
+    put_shape(text, tensor);
+    put(text, ", \"scheme\": ");
+    put_string(text, entro_scheme_name(tensor->scheme));
+    put_grid(text, tensor);
+    put_path(text, ", \"row_scale\": ", tensor, tensor->row_scale, ".row_scale");
+    put_path(text, ", \"column_scale\": ", tensor, tensor->column_scale, ".column_scale");
+    put_path(text, ", \"outliers\": ", tensor, tensor->outliers, ".outliers");
+    put_view(text, image, places, number);
+    put_costs(text, image, tensor);
+    entro_hex(entro_image_stream(image, tensor->stream)->xxh3_128, hex);
+    put(text, ", \"xxh3_128\": ");
+    put_string(text, hex);
+    put(text, "}");
+    return ENTRO_OK;
 }
 
 enum entro_error entro_tensors_json(const struct entro_image *image, uint8_t **bytes, size_t *size_bytes,
@@ -173,19 +245,18 @@ enum entro_error entro_tensors_json(const struct entro_image *image, uint8_t **b
     const struct entro_image_info *info = entro_image_info(image);
     struct text text = {0};
     struct places places = {0};
-    char head[128];
     enum entro_error error = find_places(image, &places);
     if (error != ENTRO_OK) {
         entro_fail(message, error, "out of memory for tensors.json");
         goto out;
     }
-    int head_bytes = snprintf(head, sizeof head, "{\"format\": 1, \"source\": \"%s\", \"tensors\": [",
-                              entro_source_name(info->source));
-    if (append(head, (size_t)head_bytes, &text) != 0)
-        error = entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory for tensors.json");
+    put(&text, "{\"format\": 1, \"source\": ");
+    put_string(&text, entro_source_name(info->source));
+    put(&text, ", \"tensors\": [");
     for (uint32_t i = 0; error == ENTRO_OK && i < info->n_tensors; i++)
-        error = append_tensor(image, &places, i, &text, message);
-    if (error == ENTRO_OK && append("\n]}\n", 4, &text) != 0)
+        error = put_tensor(&text, image, &places, i, message);
+    put(&text, "\n]}\n");
+    if (error == ENTRO_OK && text.is_short_of_memory)
         error = entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory for tensors.json");
 out:
     free(places.views);

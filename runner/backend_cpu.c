@@ -6,8 +6,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "codec/half.h"
 #include "runner/backend_cpu_internal.h"
 
 /* A step that is done for each token by itself, over all tokens of a batch. */
@@ -138,11 +138,11 @@ static void start_batch(struct entro_cpu_backend *self, const uint32_t *tokens, 
 
 static bool all_finite(const float *x, size_t n)
 {
-    /* A sum of differences from themselves: 0 but for infinities and NaN. */
-    float sum = 0;
+    const uint32_t exponent = 0x7f800000U; /* all of its bits are set in infinities and NaN */
+    uint32_t n_others = 0;
     for (size_t i = 0; i < n; i++)
-        sum += x[i] - x[i];
-    return sum == 0;
+        n_others += (entro_f32_bits(x[i]) & exponent) == exponent;
+    return n_others == 0;
 }
 
 static enum entro_error explain_no_numbers(const struct entro_cpu_backend *self,

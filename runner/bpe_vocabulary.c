@@ -125,24 +125,24 @@ enum entro_error entro_bpe_set_merge(struct entro_bpe *bpe, uint32_t rank, const
                           "merge %u names \"%.*s\", which is no token of the vocabulary", rank,
                           (int)(size < 100 ? size : 100), is_left ? left : right);
     }
-    struct entro_text together = {0};
-    enum entro_error error = entro_text_append(&together, left, left_size, message);
+    /* Together behind the tokens' texts for the moment: that needs no memory of its own for each merge. */
+    size_t n_before = bpe->texts.size;
+    enum entro_error error = entro_text_append(&bpe->texts, left, left_size, message);
     if (error == ENTRO_OK)
-        error = entro_text_append(&together, right, right_size, message);
+        error = entro_text_append(&bpe->texts, right, right_size, message);
+    size_t size = bpe->texts.size - n_before;
+    bpe->texts.size = n_before;
     if (error != ENTRO_OK)
-        goto out;
-    uint32_t id = entro_bpe_find(bpe, together.data, together.size);
-    if (id == ENTRO_TOKEN_NONE) {
-        error = entro_fail(message, ENTRO_ERROR_FORMAT,
-                           "merge %u gives \"%.*s\", which is no token of the vocabulary", rank,
-                           (int)(together.size < 100 ? together.size : 100), together.data);
-        goto out;
-    }
+        return error;
+    const char *together = size > 0 ? bpe->texts.data + n_before : "";
+    uint32_t id = entro_bpe_find(bpe, together, size);
+    if (id == ENTRO_TOKEN_NONE)
+        return entro_fail(message, ENTRO_ERROR_FORMAT,
+                          "merge %u gives \"%.*s\", which is no token of the vocabulary", rank,
+                          (int)(size < 100 ? size : 100), together);
     uint64_t pair = (uint64_t)left_id << 32 | right_id;
     bpe->merge_slots[merge_slot(bpe, pair)] = (struct entro_bpe_merge){.pair = pair, .rank = rank, .id = id};
-out:
-    entro_text_free(&together);
-    return error;
+    return ENTRO_OK;
 }
 
 struct scored {

@@ -9,9 +9,10 @@
 /* Set by the first thread that faults: the others wait for the end that it makes. */
 static atomic_flag explaining = ATOMIC_FLAG_INIT;
 
-/* Written once before the handler is installed, read by the handler in whichever thread faults. */
+/* Written before the handler is installed and n_weights counts them, read by the handler in whichever thread faults. */
 static struct {
-    const struct entro_weights *weights;
+    const struct entro_weights *weights[ENTRO_BUS_ERROR_MAX_WEIGHTS];
+    atomic_size_t n_weights;
     const char *program;
     int exit_code;
 } watched;
@@ -56,22 +57,33 @@ static _Noreturn void explain(const struct entro_mapping *mapping, size_t offset
     _exit(watched.exit_code);
 }
 
+/* Explains if the address lies within the weights, and returns if it does not. */
+static void find(const struct entro_weights *weights, const char *address)
+{
+    for (size_t i = 0; i < weights->n_mappings; i++) {
+        const struct entro_mapping *mapping = &weights->mappings[i];
+        size_t offset = (size_t)(address - (const char *)mapping->address);
+        if (address >= (const char *)mapping->address && offset < mapping->size_bytes)
+            explain(mapping, offset);
+    }
+}
+
 static void handle(int number, siginfo_t *info, void *context)
 {
     (void)context;
-    for (size_t i = 0; i < watched.weights->n_mappings; i++) {
-        const struct entro_mapping *mapping = &watched.weights->mappings[i];
-        size_t offset = (size_t)((const char *)info->si_addr - (const char *)mapping->address);
-        if ((const char *)info->si_addr >= (const char *)mapping->address && offset < mapping->size_bytes)
-            explain(mapping, offset);
-    }
+    for (size_t i = 0; i < watched.n_weights; i++)
+        find(watched.weights[i], info->si_addr);
     /* Not ours: back to the default, and the instruction faults again. */
     signal(number, SIG_DFL);
 }
 
 void entro_bus_error_explain(const struct entro_weights *weights, const char *program, int exit_code)
 {
-    watched.weights = weights;
+    size_t n = watched.n_weights;
+    if (n < ENTRO_BUS_ERROR_MAX_WEIGHTS) {
+        watched.weights[n] = weights;
+        watched.n_weights = n + 1;
+    }
     watched.program = program;
     watched.exit_code = exit_code;
     struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO};

@@ -10,10 +10,23 @@ static const char *find(const char *text, size_t size, const char *wanted)
     return size == 0 ? NULL : memmem(text, size, wanted, strlen(wanted));
 }
 
+static bool has_marker(const char *text, size_t size, const char *marker)
+{
+    size_t marker_size = strlen(marker);
+    for (size_t at = 0; at + marker_size <= size; at++) {
+        size_t i = 0;
+        while (i < marker_size && (text[at + i] == '"' ? '\'' : text[at + i]) == marker[i])
+            i++;
+        if (i == marker_size)
+            return true;
+    }
+    return false;
+}
+
 static bool matches(const struct entro_chat_format *format, const char *text, size_t size)
 {
     for (size_t i = 0; i < ENTRO_CHAT_MARKERS && format->markers[i] != NULL; i++) {
-        if (find(text, size, format->markers[i]) == NULL)
+        if (!has_marker(text, size, format->markers[i]))
             return false;
     }
     return true;

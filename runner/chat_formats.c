@@ -1,16 +1,19 @@
 /*
  * The table of chat templates; see chat_formats.h. Each row writes what the Jinja program of the models named
- * beside it writes; tests/data/chat compares them. Where such a program refuses system messages, they go
- * where the newer program of the same family puts them.
+ * beside it writes; tests/data/chat compares them. Where such a program refuses or drops system
+ * messages, they go where the newer program of the same family puts them.
  */
 #include "runner/chat_formats.h"
 
 #define LLAMA3_TURN(role) "<|start_header_id|>" role "<|end_header_id|>\n\n", "<|eot_id|>", ENTRO_CHAT_TRIM
 
 const struct entro_chat_format entro_chat_formats[] = {
-    /* SmolLM3 and QwQ: known to be none of the next one */
+    /* Known to be none of the next one: they write more */
     {.name = "smollm3", .markers = {"<|im_start|>", "## Metadata"}},
     {.name = "qwq", .markers = {"<|im_start|>assistant\\n<think>"}},
+    {.name = "qwen3.5", .markers = {"<|im_start|>", "'<think>\\n'"}},
+    {.name = "phi4", .markers = {"<|im_start|>", "<|im_sep|>"}},
+    {.name = "hermes with tools", .markers = {"<|im_start|>", "You are a function calling AI model"}},
     /* SmolLM, SmolLM2, Qwen2, Qwen2.5, Qwen3 */
     {.name = "chatml",
      .markers = {"<|im_start|>", "<|im_end|>"},
@@ -23,7 +26,7 @@ const struct entro_chat_format entro_chat_formats[] = {
     /* Llama 3.1, 3.2, 3.3. Today's date is the one that the program has where it is told none: what is
      * written does not change from day to day. */
     {.name = "llama3.1",
-     .markers = {"<|start_header_id|>", "<|eot_id|>", "Cutting Knowledge Date: December 2023"},
+     .markers = {"<|start_header_id|>", "| trim + '<|eot_id|>'", "Cutting Knowledge Date: December 2023"},
      .turns = {{"<|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
                 "Today Date: 26 Jul 2024\n\n",
                 "<|eot_id|>", ENTRO_CHAT_TRIM},
@@ -34,7 +37,7 @@ const struct entro_chat_format entro_chat_formats[] = {
      .end_of_turn = "<|eot_id|>"},
     /* Llama 3 */
     {.name = "llama3",
-     .markers = {"<|start_header_id|>", "<|eot_id|>"},
+     .markers = {"<|start_header_id|>", "| trim + '<|eot_id|>'"},
      .turns = {{LLAMA3_TURN("system")}, {LLAMA3_TURN("user")}, {LLAMA3_TURN("assistant")}},
      .generation_prompt = "<|start_header_id|>assistant<|end_header_id|>\n\n",
      .end_of_turn = "<|eot_id|>"},
@@ -52,7 +55,7 @@ const struct entro_chat_format entro_chat_formats[] = {
      .bos_in_turns = true},
     /* Mistral 7B Instruct v0.1 and v0.2, as of 2024-09 */
     {.name = "mistral-v1",
-     .markers = {"\" [INST] \" + system_message"},
+     .markers = {"' [INST] ' + system_message"},
      .turns = {{"", "", ENTRO_CHAT_KEEP},
                {" [INST] ", " [/INST]", ENTRO_CHAT_KEEP},
                {" ", "{eos}", ENTRO_CHAT_KEEP}},
@@ -61,7 +64,7 @@ const struct entro_chat_format entro_chat_formats[] = {
      .system_after = "\n\n"},
     /* Mistral Nemo */
     {.name = "mistral-v3-tekken",
-     .markers = {"\"[INST]\" + system_message"},
+     .markers = {"'[INST]' + system_message"},
      .turns = {{"", "", ENTRO_CHAT_KEEP},
                {"[INST]", "[/INST]", ENTRO_CHAT_KEEP},
                {"", "{eos}", ENTRO_CHAT_KEEP}},
@@ -70,7 +73,7 @@ const struct entro_chat_format entro_chat_formats[] = {
      .system_after = "\n\n"},
     /* Mistral 7B Instruct v0.3 */
     {.name = "mistral-v3",
-     .markers = {"\"[INST] \" + system_message"},
+     .markers = {"'[INST] ' + system_message"},
      .turns = {{"", "", ENTRO_CHAT_KEEP},
                {"[INST] ", "[/INST]", ENTRO_CHAT_KEEP},
                {" ", "{eos}", ENTRO_CHAT_TRIM}},
@@ -108,7 +111,7 @@ const struct entro_chat_format entro_chat_formats[] = {
      .end_of_turn = "<end_of_turn>"},
     /* Phi-3, Phi-3.5 mini */
     {.name = "phi3",
-     .markers = {"<|user|>", "<|end|>", "<|assistant|>"},
+     .markers = {"<|user|>", "message['content'] + '<|end|>", "<|assistant|>"},
      .turns = {{"<|system|>\n", "<|end|>\n", ENTRO_CHAT_KEEP},
                {"<|user|>\n", "<|end|>\n", ENTRO_CHAT_KEEP},
                {"<|assistant|>\n", "<|end|>\n", ENTRO_CHAT_KEEP}},

@@ -30,7 +30,8 @@ struct entro_chat_turn {
 
 struct entro_chat_format {
     const char *name;
-    const char *markers[ENTRO_CHAT_MARKERS]; /* a template text that has them all is of this format */
+    const char *markers[ENTRO_CHAT_MARKERS]; /* a template text that has them all is of this format; ' stands
+                                                for either quotation mark */
     struct entro_chat_turn turns[3];         /* by role; a `before` NULL: recognised, but not written */
     enum entro_chat_system system;
     const char *system_before; /* around a system message within a user's turn */

@@ -123,8 +123,9 @@ static enum entro_error read_windows(const struct reader *reader, struct entro_c
     size_t n;
     const struct entro_gguf_pair *window = find(reader, "attention.sliding_window");
     const struct entro_gguf_pair *pattern = find(reader, "attention.sliding_window_pattern");
-    if (window == NULL)
-        return ENTRO_OK;
+    int64_t width;
+    if (window == NULL || (entro_gguf_integer(window, &width) && width == 0))
+        return ENTRO_OK; /* converters write 0 for none */
     if ((error = get_count(reader, "attention.sliding_window", 0, &out->window)) != ENTRO_OK)
         return error;
     if (pattern != NULL && pattern->type == ENTRO_GGUF_ARRAY)

@@ -27,9 +27,13 @@ struct entro_generation {
     const struct entro_tokenizer *tokenizer;
     struct entro_sampler *sampler;
     size_t n_predict; /* tokens at most; SIZE_MAX: until the context is full */
+    size_t n_batch;   /* tokens of the prompt between two looks at an interruption; 0: the backend's */
     bool ignore_eos;  /* an end-of-text token is text like any other */
     entro_text_sink *sink;
     void *sink_context;
+    /* The tokens that the backend has run, from position 0 on: what a prompt begins with in the same way is
+     * not run again. Kept up to date; the caller's to free. NULL: nothing is known, nothing is kept. */
+    struct entro_tokens *past;
     const volatile sig_atomic_t *interrupted; /* may be NULL; set to non-zero by a signal handler to end */
 };
 
@@ -42,15 +46,17 @@ enum entro_stop {
 
 struct entro_generation_figures {
     enum entro_stop stop;
-    size_t n_prompt; /* tokens */
+    size_t n_prompt;     /* tokens */
+    size_t n_known;      /* of those, what had been run before */
     double prompt_seconds;
+    double first_seconds; /* from the start until the first token was picked; 0: none was */
     size_t n_generated; /* tokens sampled, an end of text among them */
     size_t n_runs;      /* tokens of those that were run through the model: what seconds counts */
     double generation_seconds;
 };
 
 /*
- * Runs `prompt` from position 0 on and generates. Blocks. An interruption is no error. *figures is filled as
+ * Runs `prompt`, which starts at position 0, and generates. Blocks. An interruption is no error. *figures is filled as
  * far as it came, whatever happens. ENTRO_ERROR_ARGUMENT: an empty prompt, one that does not fit the context,
  * tokens the model does not have; _FORMAT: logits that are no numbers; _NO_MEMORY; whatever the sink returns.
  */

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* What the vocabulary points to while the tokenizer is made. */
 struct arrays {
@@ -152,6 +153,16 @@ static enum entro_error read_arrays(const struct reader *reader, struct arrays *
     return ENTRO_OK;
 }
 
+/* Phi-3, of those models whose tokenizer comes from SentencePiece. */
+static bool is_phi3(const struct reader *reader, struct entro_vocab_string model)
+{
+    struct entro_gguf_string architecture;
+    const struct entro_gguf_pair *pair = entro_gguf_find(reader->gguf, "general.architecture");
+    return pair != NULL && entro_gguf_text(pair, &architecture) && architecture.size_bytes == 4 &&
+           memcmp(architecture.text, "phi3", 4) == 0 && model.size == 5 &&
+           memcmp(model.data, "llama", 5) == 0;
+}
+
 enum entro_error entro_tokenizer_from_gguf(struct entro_tokenizer **out, const struct entro_gguf *gguf,
                                            const char *path, struct entro_message *message)
 {
@@ -167,6 +178,7 @@ enum entro_error entro_tokenizer_from_gguf(struct entro_tokenizer **out, const s
         .add_eos = read_choice(&reader, "add_eos_token"),
         .add_space_prefix = read_choice(&reader, "add_space_prefix"),
     };
+    vocabulary.markers_take_space = is_phi3(&reader, vocabulary.model);
     struct entro_message inner = {.text = ""};
     *out = NULL;
     enum entro_error error = read_arrays(&reader, &arrays, &vocabulary);

@@ -18,8 +18,8 @@
  */
 typedef float entro_dot_function(const uint8_t *row, const float *x, size_t n);
 
-/* out[j] = factor * column[j] * (code j of `row` - zero_point); no column factors where `column` is NULL. Rows
- * as those of dot_u8 and dot_u4. */
+/* out[j] = factor * column[j] * (code j of `row` - zero_point); no column factors where `column` is NULL.
+ * Rows as those of dot_u8 and dot_u4. */
 typedef void entro_widen_codes_function(const uint8_t *row, size_t n, float zero_point, float factor,
                                         const float *column, float *out);
 typedef void entro_widen_function(const uint8_t *row, size_t n, float *out);
@@ -67,8 +67,8 @@ struct entro_kernels {
 extern const struct entro_kernels entro_kernels_portable;
 
 /*
- * The variant called "portable", "avx2", "avx512", "vnni" or "amx"; NULL where there is no such name or this machine cannot
- * run it. Thread-safe, as is entro_kernels_best: the fastest variant that this machine runs.
+ * The variant called "portable", "avx2", "avx512", "vnni" or "amx"; NULL where there is no such name or this
+ * machine cannot run it. Thread-safe, as is entro_kernels_best: the fastest variant that this machine runs.
  */
 const struct entro_kernels *entro_kernels_by_name(const char *name);
 const struct entro_kernels *entro_kernels_best(void);

@@ -85,6 +85,11 @@ static void sum_first(const uint8_t *panel, const int8_t *digits, size_t stride,
     _tile_stored(1, sums + 16, sums_stride);
 }
 
+static inline __m512i load(const struct sums *sums, size_t digit, size_t token, size_t row)
+{
+    return _mm512_load_si512(&sums->of[digit][token][row]);
+}
+
 void entro_amx_multiply(const uint8_t *panel, const struct entro_fixed_batch *batch, int32_t zero,
                         const float *factors, const float *addend, size_t addend_stride, float *y,
                         size_t y_stride)
@@ -105,15 +110,15 @@ void entro_amx_multiply(const uint8_t *panel, const struct entro_fixed_batch *ba
         for (size_t t = 0; t < n_tokens; t++) {
             const struct entro_fixed_block *block = batch->blocks + (first + t) * batch->block_stride;
             float *out = y + (first + t) * y_stride;
-            __m512i upper[ENTRO_FIXED_DIGITS], lower[ENTRO_FIXED_DIGITS];
-            for (size_t d = 0; d < ENTRO_FIXED_DIGITS; d++) {
-                upper[d] = _mm512_load_si512(sums.of[d][t]);
-                lower[d] = _mm512_load_si512(sums.of[d][t] + 16);
-            }
             const float *more = addend == NULL ? NULL : addend + (first + t) * addend_stride;
-            entro_fixed_store(out, entro_fixed_result(upper, block, zero), upper_factors, more);
-            entro_fixed_store(out + 16, entro_fixed_result(lower, block, zero), lower_factors,
-                                      more == NULL ? NULL : more + 16);
+            entro_fixed_store(out,
+                              entro_fixed_result(load(&sums, 0, t, 0), load(&sums, 1, t, 0),
+                                                 load(&sums, 2, t, 0), block, zero),
+                              upper_factors, more);
+            entro_fixed_store(out + 16,
+                              entro_fixed_result(load(&sums, 0, t, 16), load(&sums, 1, t, 16),
+                                                 load(&sums, 2, t, 16), block, zero),
+                              lower_factors, more == NULL ? NULL : more + 16);
         }
     }
     _tile_release();

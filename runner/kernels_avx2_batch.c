@@ -48,8 +48,8 @@ void entro_avx2_widen_u4(const uint8_t *row, size_t n, float zero_point, float f
                     out + i + WIDTH);
     }
     for (; i < n; i++)
-        out[i] = one_code(row[i / 2] >> (i % 2 * 4) & 15U, zero_point, factor,
-                          column == NULL ? NULL : column + i);
+        out[i] =
+            one_code(row[i / 2] >> (i % 2 * 4) & 15U, zero_point, factor, column == NULL ? NULL : column + i);
 }
 
 void entro_avx2_widen_f16(const uint8_t *row, size_t n, float *out)

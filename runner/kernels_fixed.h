@@ -54,9 +54,9 @@ struct entro_fixed_kernels {
                 struct entro_fixed_block *block);
 
     /*
-     * One vector: y[i] = the sum over j < n of (code[i][j] - zero) * x[j], added to what y holds where `add` is
-     * true, for n_rows rows of codes that lie `stride` bytes apart. Rows need no alignment; nothing behind a
-     * row's last byte is read. u4: the first code is a low nibble.
+     * One vector: y[i] = the sum over j < n of (code[i][j] - zero) * x[j], added to what y holds where `add`
+     * is true, for n_rows rows of codes that lie `stride` bytes apart. Rows need no alignment; nothing behind
+     * a row's last byte is read. u4: the first code is a low nibble.
      */
     void (*dots_u8)(const uint8_t *rows, size_t stride, size_t n_rows, size_t n, const int8_t *digits,
                     const struct entro_fixed_block *block, int32_t zero, float *y, bool add);
@@ -68,8 +68,9 @@ struct entro_fixed_kernels {
 
     /*
      * Many vectors: y[t*y_stride + r] = factors[r] * the sum over j of (code[r][j] - zero) * x[t][j], plus
-     * addend[t*addend_stride + r] unless `addend` is NULL, for r < ENTRO_TILE_ROWS. The addend may be y. The codes lie as groups of 4 columns, rows
-     * innermost: panel[j / 4][r][j % 4], padded as the digits are, aligned to 64 bytes.
+     * addend[t*addend_stride + r] unless `addend` is NULL, for r < ENTRO_TILE_ROWS. The addend may be y. The
+     * codes lie as groups of 4 columns, rows innermost: panel[j / 4][r][j % 4], padded as the digits are,
+     * aligned to 64 bytes.
      */
     void (*multiply)(const uint8_t *panel, const struct entro_fixed_batch *batch, int32_t zero,
                      const float *factors, const float *addend, size_t addend_stride, float *y,

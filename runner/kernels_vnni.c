@@ -1,12 +1,12 @@
 /*
- * The whole-number kernels for AVX-512 with VNNI, whose vpdpbusd adds four products of an unsigned and a signed
- * byte to each 32-bit sum. Everything else is as in the variant for plain AVX-512.
+ * The whole-number kernels for AVX-512 with VNNI, whose vpdpbusd adds four products of an unsigned and a
+ * signed byte to each 32-bit sum. Everything else is as in the variant for plain AVX-512.
  */
 #include "runner/kernels_internal.h"
 
 #ifdef __x86_64__
-#include <immintrin.h>
 #include <float.h>
+#include <immintrin.h>
 #include <math.h>
 #include <string.h>
 
@@ -71,9 +71,8 @@ static void fix(const float *x, const float *column, size_t n, enum entro_fixed_
             size_t at = i + 16 * k, left = at < n ? n - at : 0;
             v[k] = _mm512_setzero_si512();
             if (left != 0 && factor != 0)
-                v[k] = _mm512_cvtps_epi32(
-                    _mm512_mul_ps(load_some(x + at, column == NULL ? NULL : column + at, left),
-                                  _mm512_set1_ps(factor)));
+                v[k] = _mm512_cvtps_epi32(_mm512_mul_ps(
+                    load_some(x + at, column == NULL ? NULL : column + at, left), _mm512_set1_ps(factor)));
         }
         if (order == ENTRO_FIXED_BY_NIBBLE) {
             split_parity(&v[0], &v[1]);
@@ -115,8 +114,8 @@ static inline __m512i load_u8(const uint8_t *row, size_t i, size_t n)
     return _mm512_maskz_loadu_epi8(rest64(n - i), row + i);
 }
 
-/* The low nibbles of 32 bytes, then their high ones. The unused nibble of an odd row's last byte meets an input
- * of zero. */
+/* The low nibbles of 32 bytes, then their high ones. The unused nibble of an odd row's last byte meets an
+ * input of zero. */
 static inline __m512i load_u4(const uint8_t *row, size_t i, size_t n)
 {
     const __m512i shifts = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(4), 1);
@@ -126,19 +125,17 @@ static inline __m512i load_u4(const uint8_t *row, size_t i, size_t n)
 }
 
 /* Four rows of a thousand columns are too many streams, and too short ones, for the processor to foresee. The
- * address may lie behind the matrix: a prefetch takes any. (As a function it would do nothing: GCC drops calls
- * that only prefetch.) */
+ * address may lie behind the matrix: a prefetch takes any. (As a function it would do nothing: GCC drops
+ * calls that only prefetch.) */
 #define BYTES_AHEAD     6144
 #define PREFETCH(codes) _mm_prefetch((const void *)((uintptr_t)(codes) + BYTES_AHEAD), _MM_HINT_T0)
 
 typedef __m512i load_function(const uint8_t *row, size_t i, size_t n);
 
 /* Four rows at a time share the digits' loads; rows that are not there are the last one again. */
-static inline __attribute__((always_inline)) void dots(load_function *load, const uint8_t *rows,
-                                                       size_t stride, size_t n_rows, size_t n,
-                                                       const int8_t *digits,
-                                                       const struct entro_fixed_block *block, int32_t zero,
-                                                       float *y, bool add)
+static inline __attribute__((always_inline)) void
+dots(load_function *load, const uint8_t *rows, size_t stride, size_t n_rows, size_t n, const int8_t *digits,
+     const struct entro_fixed_block *block, int32_t zero, float *y, bool add)
 {
     const size_t plane = entro_fixed_padded(n);
     for (size_t first = 0; first < n_rows; first += 4) {
@@ -193,55 +190,112 @@ static void split_u4(const uint8_t *row, size_t n, uint8_t *codes)
         _mm512_storeu_si512(codes + i, load_u4(row, i, n));
 }
 
-/* `n_tokens` is a constant wherever this is inlined: the sums are registers, six a token. */
-static inline __attribute__((always_inline)) void
-multiply_tokens(const uint8_t *panel, const struct entro_fixed_batch *batch, size_t first, size_t n_tokens,
-                int32_t zero, const float *factors, const float *addend, size_t addend_stride, float *y,
-                size_t y_stride)
+/* Four columns' digits of one token, for all rows. */
+static inline __m512i four_digits(const int8_t *digits)
+{
+    int32_t four;
+    memcpy(&four, digits, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+
+/* _mm512_dpbusd_epi32 in place: of the intrinsic GCC 12 makes a copy, and of 24 sums so many copies that it
+ * stores them all in every step. */
+static inline __attribute__((always_inline)) void add_products(__m512i *sums, __m512i codes, __m512i digits)
+{
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(*sums) : "v"(codes), "v"(digits));
+}
+
+/* One token's sums of each digit: of a tile's first and last 16 rows. */
+struct token_sums {
+    __m512i first_high, first_middle, first_low;
+    __m512i last_high, last_middle, last_low;
+};
+
+static inline __attribute__((always_inline)) void add_four(struct token_sums *sums, __m512i first,
+                                                           __m512i last, const int8_t *digits, size_t plane)
+{
+    __m512i high = four_digits(digits), middle = four_digits(digits + plane),
+            low = four_digits(digits + 2 * plane);
+    add_products(&sums->first_high, first, high);
+    add_products(&sums->last_high, last, high);
+    add_products(&sums->first_middle, first, middle);
+    add_products(&sums->last_middle, last, middle);
+    add_products(&sums->first_low, first, low);
+    add_products(&sums->last_low, last, low);
+}
+
+static inline __attribute__((always_inline)) void store_sums(const struct token_sums *sums,
+                                                             const struct entro_fixed_block *block,
+                                                             int32_t zero, const float *factors,
+                                                             const float *addend, float *y)
+{
+    __m512 first = entro_fixed_result(sums->first_high, sums->first_middle, sums->first_low, block, zero);
+    __m512 last = entro_fixed_result(sums->last_high, sums->last_middle, sums->last_low, block, zero);
+    entro_fixed_store(y, first, _mm512_loadu_ps(factors), addend);
+    entro_fixed_store(y + 16, last, _mm512_loadu_ps(factors + 16), addend == NULL ? NULL : addend + 16);
+}
+
+static inline struct token_sums no_sums(void)
+{
+    __m512i zero = _mm512_setzero_si512();
+    return (struct token_sums){zero, zero, zero, zero, zero, zero};
+}
+
+static void multiply_four(const uint8_t *panel, const struct entro_fixed_batch *batch, int32_t zero,
+                          const float *factors, const float *addend, size_t addend_stride, float *y,
+                          size_t y_stride)
 {
     const size_t plane = entro_fixed_padded(batch->n_columns);
-    const int8_t *digits = batch->digits + first * batch->stride;
-    __m512i low[4][ENTRO_FIXED_DIGITS], high[4][ENTRO_FIXED_DIGITS];
-#pragma GCC unroll 4
-    for (size_t t = 0; t < n_tokens; t++)
-#pragma GCC unroll 3
-        for (size_t d = 0; d < ENTRO_FIXED_DIGITS; d++)
-            low[t][d] = high[t][d] = _mm512_setzero_si512();
+    const int8_t *a = batch->digits, *b = a + batch->stride, *c = b + batch->stride, *d = c + batch->stride;
+    struct token_sums a_sums = no_sums(), b_sums = no_sums(), c_sums = no_sums(), d_sums = no_sums();
     for (size_t j = 0; j < plane; j += 4) {
-        __m512i upper_rows = _mm512_load_si512(panel + j * 32), lower_rows =
-                                                                    _mm512_load_si512(panel + j * 32 + 64);
-#pragma GCC unroll 4
-        for (size_t t = 0; t < n_tokens; t++)
-#pragma GCC unroll 3
-            for (size_t d = 0; d < ENTRO_FIXED_DIGITS; d++) {
-                int32_t four;
-                memcpy(&four, digits + t * batch->stride + d * plane + j, sizeof four);
-                __m512i inputs = _mm512_set1_epi32(four);
-                low[t][d] = _mm512_dpbusd_epi32(low[t][d], upper_rows, inputs);
-                high[t][d] = _mm512_dpbusd_epi32(high[t][d], lower_rows, inputs);
-            }
+        __m512i first = _mm512_load_si512(panel + j * ENTRO_TILE_ROWS);
+        __m512i last = _mm512_load_si512(panel + j * ENTRO_TILE_ROWS + 64);
+        add_four(&a_sums, first, last, a + j, plane);
+        add_four(&b_sums, first, last, b + j, plane);
+        add_four(&c_sums, first, last, c + j, plane);
+        add_four(&d_sums, first, last, d + j, plane);
     }
-    __m512 upper_factors = _mm512_loadu_ps(factors), lower_factors = _mm512_loadu_ps(factors + 16);
-#pragma GCC unroll 4
-    for (size_t t = 0; t < n_tokens; t++) {
-        const struct entro_fixed_block *block = batch->blocks + (first + t) * batch->block_stride;
-        float *out = y + (first + t) * y_stride;
-        const float *more = addend == NULL ? NULL : addend + (first + t) * addend_stride;
-        entro_fixed_store(out, entro_fixed_result(low[t], block, zero), upper_factors, more);
-        entro_fixed_store(out + 16, entro_fixed_result(high[t], block, zero), lower_factors,
-                          more == NULL ? NULL : more + 16);
-    }
+    const struct entro_fixed_block *blocks = batch->blocks;
+    store_sums(&a_sums, blocks, zero, factors, addend, y);
+    blocks += batch->block_stride;
+    store_sums(&b_sums, blocks, zero, factors, addend == NULL ? NULL : addend + addend_stride, y + y_stride);
+    blocks += batch->block_stride;
+    store_sums(&c_sums, blocks, zero, factors, addend == NULL ? NULL : addend + 2 * addend_stride,
+               y + 2 * y_stride);
+    blocks += batch->block_stride;
+    store_sums(&d_sums, blocks, zero, factors, addend == NULL ? NULL : addend + 3 * addend_stride,
+               y + 3 * y_stride);
+}
+
+static void multiply_one(const uint8_t *panel, const struct entro_fixed_batch *batch, int32_t zero,
+                         const float *factors, const float *addend, float *y)
+{
+    const size_t plane = entro_fixed_padded(batch->n_columns);
+    struct token_sums sums = no_sums();
+    for (size_t j = 0; j < plane; j += 4)
+        add_four(&sums, _mm512_load_si512(panel + j * ENTRO_TILE_ROWS),
+                 _mm512_load_si512(panel + j * ENTRO_TILE_ROWS + 64), batch->digits + j, plane);
+    store_sums(&sums, batch->blocks, zero, factors, addend, y);
 }
 
 static void multiply(const uint8_t *panel, const struct entro_fixed_batch *batch, int32_t zero,
                      const float *factors, const float *addend, size_t addend_stride, float *y,
                      size_t y_stride)
 {
-    size_t t = 0;
-    for (; batch->n_tokens - t >= 4; t += 4)
-        multiply_tokens(panel, batch, t, 4, zero, factors, addend, addend_stride, y, y_stride);
-    for (; t < batch->n_tokens; t++)
-        multiply_tokens(panel, batch, t, 1, zero, factors, addend, addend_stride, y, y_stride);
+    struct entro_fixed_batch rest = *batch;
+    while (rest.n_tokens != 0) {
+        size_t n = rest.n_tokens >= 4 ? 4 : 1;
+        if (n == 4)
+            multiply_four(panel, &rest, zero, factors, addend, addend_stride, y, y_stride);
+        else
+            multiply_one(panel, &rest, zero, factors, addend, y);
+        rest.digits += n * rest.stride;
+        rest.blocks += n * rest.block_stride;
+        rest.n_tokens -= n;
+        y += n * y_stride;
+        addend = addend == NULL ? NULL : addend + n * addend_stride;
+    }
 }
 
 const struct entro_fixed_kernels entro_fixed_vnni = {

@@ -29,8 +29,8 @@ size_t entro_matrix_scratch_bytes(size_t n_columns, size_t n_tokens)
     if (n_columns > SIZE_MAX / 64)
         return SIZE_MAX;
     size_t floats = (whole_lines(n_columns) + 1) * sizeof(float);
-    size_t fixed = entro_fixed_stride(n_columns) +
-                   entro_fixed_n_blocks(n_columns) * sizeof(struct entro_fixed_block);
+    size_t fixed =
+        entro_fixed_stride(n_columns) + entro_fixed_n_blocks(n_columns) * sizeof(struct entro_fixed_block);
     if (!entro_mul_u64(floats > fixed ? floats : fixed, n_tokens, &n_bytes) || n_bytes > SIZE_MAX - 128)
         return SIZE_MAX;
     return whole_lines((size_t)n_bytes / sizeof(float) + 1) * sizeof(float) + 64;
@@ -93,8 +93,7 @@ void entro_matrix_prepare(struct entro_matrix_input *input, const struct entro_m
 
 bool entro_matrix_shares_input(const struct entro_matrix *a, const struct entro_matrix *b)
 {
-    return a->n_columns == b->n_columns && a->encoding == b->encoding &&
-           a->column_scale == b->column_scale &&
+    return a->n_columns == b->n_columns && a->encoding == b->encoding && a->column_scale == b->column_scale &&
            entro_matrix_can_be_fixed(a) == entro_matrix_can_be_fixed(b);
 }
 

@@ -47,9 +47,9 @@ enum entro_matrix_method {
 };
 
 /*
- * The input of a product: n_tokens vectors, and what every row needs of them. Made by entro_matrix_prepare for
- * one matrix; another matrix may use it where entro_matrix_shares_input says so. The fields behind n_tokens
- * are for the products alone.
+ * The input of a product: n_tokens vectors, and what every row needs of them. Made by entro_matrix_prepare
+ * for one matrix; another matrix may use it where entro_matrix_shares_input says so. The fields behind
+ * n_tokens are for the products alone.
  */
 struct entro_matrix_input {
     const float *x;  /* [n_tokens][n_columns] */
@@ -58,8 +58,8 @@ struct entro_matrix_input {
     enum entro_matrix_method method;
     const struct entro_matrix *matrix; /* that it was made for */
     const struct entro_kernels *kernels;
-    float *sums;           /* [n_tokens] of column*x; codes by dot products only */
-    float *scaled;         /* [n_tokens][n_columns] column*x, or NULL where that is x itself */
+    float *sums;   /* [n_tokens] of column*x; codes by dot products only */
+    float *scaled; /* [n_tokens][n_columns] column*x, or NULL where that is x itself */
     size_t scaled_stride;
     int8_t *digits; /* [n_tokens] of ENTRO_MATRIX_FIXED */
     size_t digits_stride;
@@ -74,16 +74,16 @@ struct entro_matrix_input {
 size_t entro_matrix_scratch_bytes(size_t n_columns, size_t n_tokens);
 
 /*
- * Prepares n_tokens >= 1 vectors at x, x + x_stride, ... for products with `matrix`. `scratch` is aligned to 64
- * bytes, has entro_matrix_scratch_bytes and, like x, must live and stay as it is as long as the input.
+ * Prepares n_tokens >= 1 vectors at x, x + x_stride, ... for products with `matrix`. `scratch` is aligned to
+ * 64 bytes, has entro_matrix_scratch_bytes and, like x, must live and stay as it is as long as the input.
  */
 void entro_matrix_prepare(struct entro_matrix_input *input, const struct entro_matrix *matrix,
                           const struct entro_kernels *kernels, const float *x, size_t x_stride,
                           size_t n_tokens, void *scratch);
 
 /*
- * The same in two steps, for several threads: `begin` once, then `tokens` for every token exactly once, in any
- * order and by any threads, before the first product. A token by itself is thread-safe.
+ * The same in two steps, for several threads: `begin` once, then `tokens` for every token exactly once, in
+ * any order and by any threads, before the first product. A token by itself is thread-safe.
  */
 void entro_matrix_prepare_begin(struct entro_matrix_input *input, const struct entro_matrix *matrix,
                                 const struct entro_kernels *kernels, const float *x, size_t x_stride,
@@ -94,8 +94,9 @@ void entro_matrix_prepare_tokens(struct entro_matrix_input *input, size_t first_
 bool entro_matrix_shares_input(const struct entro_matrix *a, const struct entro_matrix *b);
 
 /*
- * y[t*y_stride + i] for all tokens t of the input and the rows i in first..first+n-1; nothing else is written.
- * Thread-safe for rows that do not overlap. The rows' results do not depend on how they are split into calls.
+ * y[t*y_stride + i] for all tokens t of the input and the rows i in first..first+n-1; nothing else is
+ * written. Thread-safe for rows that do not overlap. The rows' results do not depend on how they are split
+ * into calls.
  */
 void entro_matrix_times(const struct entro_matrix *matrix, const struct entro_kernels *kernels,
                         const struct entro_matrix_input *input, size_t first, size_t n, float *y,

@@ -1,6 +1,6 @@
 /*
- * Products of codes in whole numbers: the input becomes blocks of digits once (kernels_fixed.h); one vector or
- * a few meet the codes as they lie, many meet tiles of them.
+ * Products of codes in whole numbers: the input becomes blocks of digits once (kernels_fixed.h); one vector
+ * or a few meet the codes as they lie, many meet tiles of them.
  */
 #include <string.h>
 
@@ -51,12 +51,11 @@ void entro_matrix_fix_token(struct entro_matrix_input *input, size_t token)
     enum entro_fixed_order order =
         matrix->encoding == ENTRO_MATRIX_U4 ? ENTRO_FIXED_BY_NIBBLE : ENTRO_FIXED_IN_ORDER;
     for (size_t column = 0, i = 0; column < matrix->n_columns; column += ENTRO_FIXED_COLUMNS, i++)
-        input->kernels->fixed->fix(
-            input->x + token * input->x_stride + column,
-            matrix->column_scale == NULL ? NULL : matrix->column_scale + column,
-            block_columns(matrix, column), order,
-            input->digits + token * input->digits_stride + column * ENTRO_FIXED_DIGITS,
-            &input->blocks[token * input->n_blocks + i]);
+        input->kernels->fixed->fix(input->x + token * input->x_stride + column,
+                                   matrix->column_scale == NULL ? NULL : matrix->column_scale + column,
+                                   block_columns(matrix, column), order,
+                                   input->digits + token * input->digits_stride + column * ENTRO_FIXED_DIGITS,
+                                   &input->blocks[token * input->n_blocks + i]);
 }
 
 /* n u4 codes that start with a high nibble, as if they started with a low one. */
@@ -138,7 +137,8 @@ static size_t place_in_plane(const struct entro_matrix *matrix, size_t column)
     return step + place % 2 * (ENTRO_FIXED_STEP / 2) + place / 2;
 }
 
-/* The corrections of the outliers from *next on that lie before element `end`, as many as there is room for. */
+/* The corrections of the outliers from *next on that lie before element `end`, as many as there is room for.
+ */
 static size_t collect_corrections(const struct entro_matrix *matrix, uint64_t first, uint64_t end,
                                   size_t *next, struct correction *corrections)
 {
@@ -158,12 +158,12 @@ static size_t collect_corrections(const struct entro_matrix *matrix, uint64_t fi
             value /= matrix->column_scale[column];
         float coded = entro_matrix_row_factor(matrix, row) *
                       ((float)entro_matrix_code(matrix, (size_t)element) - matrix->zero_point);
-        corrections[n] = (struct correction){
-            .difference = value - coded,
-            .row = (uint32_t)(row - first / matrix->n_columns),
-            .block = column / ENTRO_FIXED_COLUMNS,
-            .digit = block_start * ENTRO_FIXED_DIGITS + place_in_plane(matrix, column - block_start),
-            .plane = entro_fixed_padded(block_columns(matrix, block_start))};
+        corrections[n] = (struct correction){.difference = value - coded,
+                                             .row = (uint32_t)(row - first / matrix->n_columns),
+                                             .block = column / ENTRO_FIXED_COLUMNS,
+                                             .digit = block_start * ENTRO_FIXED_DIGITS +
+                                                      place_in_plane(matrix, column - block_start),
+                                             .plane = entro_fixed_padded(block_columns(matrix, block_start))};
     }
     return n;
 }
@@ -205,8 +205,8 @@ static void arrange_tile(struct tile *tile, const struct entro_matrix *matrix,
         tile->factors[i] = i < n_rows ? entro_matrix_row_factor(matrix, first + i) : 0;
 }
 
-/* Adds the corrections for the tokens from `token` on; y is at that token and at the first row. The input is read
- * from its digits: the product has brought those near, while x may be far. */
+/* Adds the corrections for the tokens from `token` on; y is at that token and at the first row. The input is
+ * read from its digits: the product has brought those near, while x may be far. */
 static void correct(const struct correction *corrections, size_t n, const struct entro_matrix_input *input,
                     size_t token, size_t n_tokens, float *y, size_t y_stride)
 {
@@ -243,12 +243,11 @@ static void times_block(const struct tile *tile, const struct entro_fixed_kernel
                     ENTRO_TILE_ROWS);
     for (size_t t = 0; t < batch->n_tokens; t++)
         for (size_t i = 0; i < n_rows; i++)
-            y[t * y_stride + i] =
-                results[t * ENTRO_TILE_ROWS + i] + (is_first ? 0 : y[t * y_stride + i]);
+            y[t * y_stride + i] = results[t * ENTRO_TILE_ROWS + i] + (is_first ? 0 : y[t * y_stride + i]);
 }
 
-/* A tile's product with the columns of block `block` for all tokens, and, in the first block, what the outliers
- * add: that is put together where it lies close, and becomes an addend. */
+/* A tile's product with the columns of block `block` for all tokens, and, in the first block, what the
+ * outliers add: that is put together where it lies close, and becomes an addend. */
 static void times_tokens(const struct tile *tile, const struct entro_matrix *matrix,
                          const struct entro_matrix_input *input, const struct entro_fixed_kernels *fixed,
                          size_t block, size_t n_rows, size_t n_corrections, float *y, size_t y_stride)
@@ -257,13 +256,13 @@ static void times_tokens(const struct tile *tile, const struct entro_matrix *mat
     size_t column = block * ENTRO_FIXED_COLUMNS, n_tokens;
     for (size_t token = 0; token < input->n_tokens; token += n_tokens) {
         n_tokens = least(input->n_tokens - token, TILE_TOKENS);
-        struct entro_fixed_batch batch = {
-            .digits = input->digits + token * input->digits_stride + column * ENTRO_FIXED_DIGITS,
-            .stride = input->digits_stride,
-            .blocks = input->blocks + token * input->n_blocks + block,
-            .block_stride = input->n_blocks,
-            .n_columns = block_columns(matrix, column),
-            .n_tokens = n_tokens};
+        struct entro_fixed_batch batch = {.digits = input->digits + token * input->digits_stride +
+                                                    column * ENTRO_FIXED_DIGITS,
+                                          .stride = input->digits_stride,
+                                          .blocks = input->blocks + token * input->n_blocks + block,
+                                          .block_stride = input->n_blocks,
+                                          .n_columns = block_columns(matrix, column),
+                                          .n_tokens = n_tokens};
         if (n_corrections != 0) {
             memset(addend, 0, n_tokens * ENTRO_TILE_ROWS * sizeof *addend);
             correct(tile->corrections, n_corrections, input, token, n_tokens, addend, ENTRO_TILE_ROWS);

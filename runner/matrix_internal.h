@@ -40,8 +40,8 @@ static inline bool entro_matrix_codes_at(const struct entro_matrix *matrix, size
     return !is_u8 && element % 2 != 0;
 }
 
-/* The weights [row][column..column+n) as F32; `column` and, but for a row's end, n are multiples of the dtype's
- * block. */
+/* The weights [row][column..column+n) as F32; `column` and, but for a row's end, n are multiples of the
+ * dtype's block. */
 void entro_matrix_piece(const struct entro_matrix *matrix, const struct entro_kernels *kernels, size_t row,
                         size_t column, size_t n, float *out);
 

@@ -236,6 +236,28 @@ free_name:
     return error;
 }
 
+/*
+ * The embedding may have rows to spare, and tokens that only a model's sibling can read (images) may lie
+ * behind it; more than that is a tokenizer of another model.
+ */
+static enum entro_error check_vocabulary(const struct opener *opener)
+{
+    const struct entro_tokenizer *tokenizer = opener->model->tokenizer;
+    size_t n_tokens = entro_tokenizer_n_tokens(tokenizer), n_rows = opener->model->config.n_vocabulary;
+    bool match = n_tokens >= n_rows / 2;
+    for (size_t id = n_rows; match && id < n_tokens; id++) {
+        size_t size;
+        match = entro_tokenizer_token_text(tokenizer, (uint32_t)id, &size) == NULL ||
+                entro_tokenizer_is_special(tokenizer, (uint32_t)id);
+    }
+    if (!match)
+        return entro_fail(opener->message, ENTRO_ERROR_FORMAT,
+                          "%s: the tokenizer has %zu tokens, but the embedding (tensor \"%s\") has %zu rows: "
+                          "they are not of the same model",
+                          opener->directory, n_tokens, opener->model->weights.embedding.name, n_rows);
+    return ENTRO_OK;
+}
+
 static enum entro_error open_all(const struct opener *opener)
 {
     struct entro_model *model = opener->model;
@@ -245,8 +267,9 @@ static enum entro_error open_all(const struct opener *opener)
     error = model->manifest.gguf ? open_gguf_source(opener) : open_safetensors_source(opener);
     if (error != ENTRO_OK)
         return error;
-    return entro_weights_map(&model->weights, &model->config, &model->manifest, opener->fd, opener->directory,
-                             opener->message);
+    error = entro_weights_map(&model->weights, &model->config, &model->manifest, opener->fd,
+                              opener->directory, opener->message);
+    return error != ENTRO_OK ? error : check_vocabulary(opener);
 }
 
 enum entro_error entro_model_open(struct entro_model *out, const char *directory,

@@ -3,7 +3,9 @@
 #include "runner/sampler.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct candidate {
     float logit;
@@ -16,6 +18,9 @@ struct entro_sampler {
     uint64_t random[4];
     struct candidate *candidates; /* [n_vocabulary] */
     double *probabilities;        /* [n_vocabulary] of the candidates */
+    float *penalized;             /* [n_vocabulary] the logits with the penalty; NULL: there is none */
+    uint32_t *recent;             /* [repeat_last_n] a ring of tokens */
+    size_t n_accepted;            /* since the start; the ring holds the last of them */
 };
 
 static uint64_t splitmix64(uint64_t *state)
@@ -54,7 +59,14 @@ enum entro_error entro_sampler_create(struct entro_sampler **out, const struct e
     sampler->n_vocabulary = n_vocabulary;
     sampler->candidates = calloc(n_vocabulary, sizeof *sampler->candidates);
     sampler->probabilities = calloc(n_vocabulary, sizeof *sampler->probabilities);
-    if (sampler->candidates == NULL || sampler->probabilities == NULL) {
+    bool penalty =
+        sampling->repeat_penalty > 0 && sampling->repeat_penalty != 1 && sampling->repeat_last_n > 0;
+    if (penalty) {
+        sampler->penalized = calloc(n_vocabulary, sizeof *sampler->penalized);
+        sampler->recent = calloc(sampling->repeat_last_n, sizeof *sampler->recent);
+    }
+    if (sampler->candidates == NULL || sampler->probabilities == NULL ||
+        (penalty && (sampler->penalized == NULL || sampler->recent == NULL))) {
         entro_sampler_free(sampler);
         return ENTRO_ERROR_NO_MEMORY;
     }
@@ -71,6 +83,8 @@ void entro_sampler_free(struct entro_sampler *sampler)
         return;
     free(sampler->candidates);
     free(sampler->probabilities);
+    free(sampler->penalized);
+    free(sampler->recent);
     free(sampler);
 }
 
@@ -173,10 +187,33 @@ static uint32_t draw(struct entro_sampler *sampler, size_t n)
     return sampler->candidates[n - 1].token;
 }
 
+void entro_sampler_accept(struct entro_sampler *sampler, uint32_t token)
+{
+    if (sampler->recent != NULL && token < sampler->n_vocabulary)
+        sampler->recent[sampler->n_accepted++ % sampler->sampling.repeat_last_n] = token;
+}
+
+/* Keskar et al., arXiv 1909.05858, section 4.1: each recent token once, however often it came. */
+static const float *penalize(struct entro_sampler *sampler, const float *logits)
+{
+    if (sampler->recent == NULL)
+        return logits;
+    float penalty = sampler->sampling.repeat_penalty;
+    size_t n = sampler->n_accepted < sampler->sampling.repeat_last_n ? sampler->n_accepted
+                                                                     : sampler->sampling.repeat_last_n;
+    memcpy(sampler->penalized, logits, sampler->n_vocabulary * sizeof *logits);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t token = sampler->recent[i];
+        sampler->penalized[token] = logits[token] > 0 ? logits[token] / penalty : logits[token] * penalty;
+    }
+    return sampler->penalized;
+}
+
 enum entro_error entro_sampler_pick(struct entro_sampler *sampler, const float *logits, uint32_t *token,
                                     struct entro_message *message)
 {
     size_t best = 0;
+    logits = penalize(sampler, logits);
     for (size_t i = 0; i < sampler->n_vocabulary; i++) {
         if (!isfinite(logits[i]))
             return entro_fail(

@@ -1,6 +1,6 @@
 /*
- * The choice of the next token from the logits. Filters run in llama.cpp's order: top-k, top-p, min-p, then
- * temperature.
+ * The choice of the next token from the logits. Filters run in llama.cpp's order: repetition penalty, top-k,
+ * top-p, min-p, then temperature.
  */
 #ifndef ENTRO_RUNNER_SAMPLER_H
 #define ENTRO_RUNNER_SAMPLER_H
@@ -11,10 +11,13 @@
 #include "codec/error.h"
 
 struct entro_sampling {
-    float temperature; /* <= 0: always the most likely token, and nothing else below matters */
+    float temperature; /* <= 0: always the most likely token, without the three filters below */
     size_t top_k;      /* only the k most likely tokens; 0: all */
     float top_p;       /* only the most likely ones that together have this probability; 1: all */
     float min_p;       /* only those with this share of the most likely one's probability; 0: all */
+    float repeat_penalty; /* logits of recent tokens are divided by it (multiplied where negative); 0 and 1: no
+                             penalty. Counts at temperature 0 too. */
+    size_t repeat_last_n; /* how many tokens are recent */
     uint64_t seed;     /* the same seed and logits give the same tokens on every machine */
 };
 
@@ -24,6 +27,9 @@ struct entro_sampler;
 enum entro_error entro_sampler_create(struct entro_sampler **out, const struct entro_sampling *sampling,
                                       size_t n_vocabulary);
 void entro_sampler_free(struct entro_sampler *sampler);
+
+/* The text goes on with `token`, of the prompt or picked: it is recent from now on. */
+void entro_sampler_accept(struct entro_sampler *sampler, uint32_t token);
 
 /*
  * Picks a token; of equally likely ones the lowest id comes first. ENTRO_ERROR_FORMAT where a logit is no

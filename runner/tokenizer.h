@@ -60,6 +60,8 @@ struct entro_tokenizer_vocab {
     enum entro_vocab_choice add_bos; /* .add_bos_token and so on; unsaid: what the model has by custom */
     enum entro_vocab_choice add_eos;
     enum entro_vocab_choice add_space_prefix;
+    bool markers_take_space; /* the white space after an added token is part of it, but after <unk>, <s> and
+                                <|endoftext|>: what the tokenizer.json of Phi-3 says and a GGUF file cannot */
     /* Of no GGUF file: */
     bool space_prefix_at_origin_only;      /* not after an added token, nor before a space */
     const struct entro_vocab_added *added; /* [n_added], besides those that the types tell */

@@ -125,7 +125,9 @@ static enum entro_error read_tokens(struct entro_tokenizer *tokenizer,
             type == TYPE_CONTROL || type == TYPE_UNKNOWN || id == vocab->bos_id || id == vocab->eos_id;
         /* An empty text can be found nowhere. */
         if ((special || type == TYPE_USER_DEFINED) && text->size > 0 && find_added(vocab, id) == NULL) {
-            struct entro_added_token token = {.id = (uint32_t)id, .special = special};
+            bool takes_space = vocab->markers_take_space && !equals(*text, "<unk>") &&
+                               !equals(*text, "<s>") && !equals(*text, "<|endoftext|>");
+            struct entro_added_token token = {.id = (uint32_t)id, .special = special, .rstrip = takes_space};
             error = entro_added_add(&tokenizer->added, token, text->data, text->size, message);
         }
     }

@@ -10,6 +10,9 @@
 /* Partial results: as many as the widest vectors have elements. */
 #define LANES 16
 
+/* Elements that a step of several loops takes at a time. */
+#define PIECE ((size_t)256)
+
 /*
  * exp(x) = 2^n exp(r) with n = round(x / ln 2), |r| <= ln 2 / 2. Polynomial and constants: Cephes Math
  * Library, expf.c (Moshier). x is clamped to what F32 holds; NaN stays NaN.
@@ -67,19 +70,40 @@ static float exp_sum(float *x, float shift, size_t n)
     return sum;
 }
 
-static void silu_times(float *restrict gate, const float *restrict up, size_t n)
+/* exps[i] = exp(x[i]), in a loop of its own: joined to a division, a compiler divides by the limits of
+ * exp_one too, for which there are no normal results, and those take a hundred times as long. */
+static void exps_of(const float *restrict x, float *restrict exps, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        gate[i] = gate[i] / (1.0F + exp_one(-gate[i])) * up[i];
+        exps[i] = exp_one(x[i]);
+}
+
+static void silu_times(float *restrict gate, const float *restrict up, size_t n)
+{
+    float inner[PIECE], exps[PIECE];
+    for (; n > 0; gate += PIECE, up += PIECE) {
+        size_t n_piece = n < PIECE ? n : PIECE;
+        for (size_t i = 0; i < n_piece; i++)
+            inner[i] = -gate[i];
+        exps_of(inner, exps, n_piece);
+        for (size_t i = 0; i < n_piece; i++)
+            gate[i] = gate[i] / (1.0F + exps[i]) * up[i];
+        n -= n_piece;
+    }
 }
 
 static void gelu_times(float *restrict gate, const float *restrict up, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        float x = gate[i];
-        float inner = 0.797884561F * (x + 0.044715F * x * x * x);
-        /* x * (1 + tanh(inner)) / 2 */
-        gate[i] = x * (1.0F - 1.0F / (1.0F + exp_one(2.0F * inner))) * up[i];
+    float inner[PIECE], exps[PIECE];
+    for (; n > 0; gate += PIECE, up += PIECE) {
+        size_t n_piece = n < PIECE ? n : PIECE;
+        for (size_t i = 0; i < n_piece; i++)
+            inner[i] = 2 * 0.797884561F * (gate[i] + 0.044715F * gate[i] * gate[i] * gate[i]);
+        exps_of(inner, exps, n_piece);
+        /* x * (1 + tanh(inner / 2)) / 2 */
+        for (size_t i = 0; i < n_piece; i++)
+            gate[i] = gate[i] * (1.0F - 1.0F / (1.0F + exps[i])) * up[i];
+        n -= n_piece;
     }
 }
 

@@ -31,6 +31,7 @@ TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 PLAIN = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
 BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
 DIGITS = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), PLAIN])
+NAMES = ("gpt-2", "starcoder", "refact", "llama-spm", "llama-bpe", "phi-3", "qwen2", "command-r")
 
 
 def split(pattern):
@@ -61,7 +62,10 @@ def from_gguf(path):
     reader = gguf.GGUFReader(path)
     tokens, types = value(reader, "tokens"), value(reader, "token_type")
     vocabulary = {text: index for index, text in enumerate(tokens)}
-    added = [AddedToken(text, special=kind != 4, normalized=False) for text, kind in zip(tokens, types) if kind in (2, 3, 4)]
+    # The markers of Phi-3 take the white space after them: its tokenizer.json says so.
+    architecture = reader.fields["general.architecture"].contents()
+    keep_space = {"<unk>", "<s>", "<|endoftext|>"} if architecture == "phi3" else set(tokens)
+    added = [AddedToken(text, special=kind != 4, normalized=False, rstrip=text not in keep_space) for text, kind in zip(tokens, types) if kind in (2, 3, 4)]
     ends = [value(reader, "bos_token_id"), value(reader, "eos_token_id")]
     added += [AddedToken(tokens[index], special=True, normalized=False) for index in dict.fromkeys(ends) if index is not None and types[index] not in (2, 3, 4)]
     add_bos = value(reader, "add_bos_token")
@@ -121,7 +125,9 @@ def check(name, results, texts, expected):
             if result[member] != compute(text):
                 n_wrong += 1
                 if n_wrong <= 3:
-                    print(f"  {name}: {member} of {text[:60]!r}: {result[member][:16]}, not {compute(text)[:16]}")
+                    mine, theirs = result[member], compute(text)
+                    at = next((index for index, pair in enumerate(zip(mine, theirs)) if pair[0] != pair[1]), min(len(mine), len(theirs)))
+                    print(f"  {name}: {member} of {text[:200]!r} from {at}: {mine[at:at + 16]}, not {theirs[at:at + 16]}")
     print(f"{'ok   ' if n_wrong == 0 and len(results) == len(texts) else 'WRONG'} {name}: {len(results)} texts, {n_wrong} wrong")
     return n_wrong == 0 and len(results) == len(texts)
 
@@ -164,16 +170,13 @@ def main():
     unpack(folder)
     texts = test_tokenizers.make_texts()
     good = []
-    for name in ("gpt-2", "starcoder", "refact", "llama-spm", "llama-bpe", "phi-3", "qwen2"):
+    for name in NAMES:
         path = folder / f"ggml-vocab-{name}.gguf"
         listed = path.with_name(path.name + ".inp").read_bytes().decode().split("\n__ggml_vocab_test__\n")
         ids = [[int(word) for word in line.split()] for line in path.with_name(path.name + ".out").read_text().split("\n")]
         known = dict(zip(listed, ids))
         good.append(check(f"{name}, GGUF, listed ids", test_tokenizers.ours(path, listed), listed, {"ids": known.get}))
-    for path in [*sorted(folder.glob("ggml-vocab-*.gguf")), *map(pathlib.Path, sys.argv[2:])]:
-        reader = gguf.GGUFReader(path)
-        if value(reader, "model") != "llama" and (value(reader, "model") != "gpt2" or value(reader, "pre") not in SPLITTERS):
-            continue
+    for path in [*(folder / f"ggml-vocab-{name}.gguf" for name in NAMES), *map(pathlib.Path, sys.argv[2:])]:
         tokenizer = from_gguf(path)
         tokenizer.save(str(folder / (path.stem + ".tokenizer.json")))
         good.append(check_tokenizer(f"{path.stem}, tokenizer.json", tokenizer, folder / (path.stem + ".tokenizer.json"), texts))

@@ -25,7 +25,8 @@ static const char help[] =
     "prints for each set, number of threads and destination: size relative to the order-0 entropy of each\n"
     "stream (for ours with 16 bytes of index a block and 128 of codebook a stream), decoding and encoding\n"
     "speed in 10^9 bytes of decoded data a second, and ratios to zstd -1 and huff0 of the same run. Times\n"
-    "are medians over the rounds, slice by slice; histogram, code lengths and plans are in ours.\n"
+    "are medians over the rounds, slice by slice; histogram, code lengths and plans are in ours. On one\n"
+    "thread, time is processor time: a busy machine disturbs less.\n"
     "\n"
     "what is coded\n"
     "  --sets NAME,...       of the generated sets: all (default), none, or names or their beginnings:\n"
@@ -169,16 +170,36 @@ static int choose_how(struct options *options)
     return 0;
 }
 
-/* Whether the list has the name, a beginning of it, or "all". */
+/* Whether the item of a list is the name, a beginning of it, or "all". */
+static bool item_is(const char *item, size_t item_size, const char *name)
+{
+    return (item_size == 3 && strncmp(item, "all", 3) == 0) ||
+           (item_size > 0 && strncmp(item, name, item_size) == 0);
+}
+
 static bool is_listed(const char *list, const char *name)
 {
     while (*list != '\0') {
         size_t size = strcspn(list, ",");
-        if ((size == 3 && strncmp(list, "all", 3) == 0) || (size > 0 && strncmp(list, name, size) == 0))
+        if (item_is(list, size, name))
             return true;
         list += size + (list[size] == ',');
     }
     return false;
+}
+
+/* What a list has that is no set; NULL: nothing. */
+static const char *unknown_set(const char *list)
+{
+    for (size_t size; *list != '\0'; list += size + (list[size] == ',')) {
+        size = strcspn(list, ",");
+        bool is_known = size == 4 && strncmp(list, "none", 4) == 0;
+        for (unsigned i = 0; bench_set_name(i) != NULL; i++)
+            is_known |= item_is(list, size, bench_set_name(i));
+        if (!is_known)
+            return list;
+    }
+    return NULL;
 }
 
 static int parse(struct options *options, int argc, char **argv)
@@ -266,6 +287,8 @@ static int parse(struct options *options, int argc, char **argv)
     }
     if (optind < argc)
         return usage("unexpected argument: ", argv[optind]);
+    if (unknown_set(options->sets) != NULL)
+        return usage("no such set: ", unknown_set(options->sets));
     int code = choose_kernels(options);
     if (code == 0)
         code = choose_others(options);

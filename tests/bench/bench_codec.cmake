@@ -58,3 +58,8 @@ if(LZ4_INCLUDE_DIR AND LZ4_LIBRARY)
 else()
   target_compile_definitions(bench_codec PRIVATE ENTRO_BENCH_LZ4=0)
 endif()
+
+# That it runs, and that all contenders decode what they encode; its figures are looked at by nobody here. Under sanitizers it takes minutes.
+if(NOT ENTRO_SANITIZE)
+  add_test(NAME bench_codec_runs COMMAND bench_codec --sets gauss_5,u4_1 --size 1 --rounds 1 --threads 1,2 --kernel all --checksum --json)
+endif()

@@ -72,7 +72,8 @@ enum entro_error bench_coded_create(struct bench_coded *out, const struct bench_
                                     size_t block_bytes, struct entro_pool *pool);
 void bench_coded_free(struct bench_coded *coded);
 
-/* Seconds of a clock that only goes on. */
-double bench_now(void);
+/* Seconds: of one thread, the processor time that it took, so that other programs on a busy machine do not
+ * count; of several, what a clock on the wall shows. */
+double bench_now(unsigned n_threads);
 
 #endif

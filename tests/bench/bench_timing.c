@@ -182,9 +182,9 @@ static enum entro_error time_part(struct part *part, double *seconds, struct ent
         if (part->area == MAP_FAILED)
             return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory for a destination");
     }
-    double start = bench_now();
+    double start = bench_now(request->n_threads);
     entro_parallel_for(part->bench->pool, part->end_slice - part->first_slice, run_slice, part);
-    *seconds = bench_now() - start;
+    *seconds = bench_now(request->n_threads) - start;
     if (atomic_load(&part->failed) || !part_is_right(part))
         error = entro_fail(message, ENTRO_ERROR_FORMAT, "%s codes %s wrongly", part->runner->contender->name,
                            request->set->name);
@@ -205,9 +205,9 @@ static enum entro_error time_plans(const struct bench *bench, struct runner *run
     if (direction == ENCODE)
         return bench_plans_from_bytes(&runner->plans, request->set, request->block_bytes, bench->pool,
                                       &seconds);
-    double start = bench_now();
+    double start = bench_now(request->n_threads);
     enum entro_error error = bench_plans_from_codebooks(&runner->plans);
-    *seconds.first = bench_now() - start;
+    *seconds.first = bench_now(request->n_threads) - start;
     return error;
 }
 

@@ -82,9 +82,12 @@ static bool write_header(FILE *out, const struct model *model, uint64_t *data_of
                 i == 0 ? "" : ",", model->first + i, model->is_zero ? "U8" : "BF16", model->n_rows, COLUMNS,
                 i * tensor_bytes(model), (i + 1) * tensor_bytes(model));
     fputc('}', out);
-    while (ftello(out) % 8 != 0)
+    off_t end = ftello(out);
+    if (end < 0) /* a pipe: no place to come back to */
+        return false;
+    for (; end % 8 != 0; end++)
         fputc(' ', out);
-    *data_offset = (uint64_t)ftello(out);
+    *data_offset = (uint64_t)end;
     for (unsigned i = 0; i < 8; i++)
         length_bytes[i] = (uint8_t)((*data_offset - 8) >> (8 * i));
     return fseeko(out, 0, SEEK_SET) == 0 && fwrite(length_bytes, 1, 8, out) == 8 &&

@@ -153,7 +153,7 @@ measure_mount() {
         mountpoint -q "$work/mount" && break
         kill -0 "$daemon" 2>/dev/null || break
         sleep 0.02
-    done
+    done 2>/dev/null # bash would say how it died
     if ls "$work/mount/tensors" >/dev/null 2>&1; then
         measure "$work"/mount/tensors/*
     elif [ "$(n_killed)" -gt 0 ]; then

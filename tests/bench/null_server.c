@@ -268,6 +268,31 @@ static const struct option option_table[] = {
     {0},
 };
 
+static const char usage[] =
+    "Usage: null_server [OPTION...] LIKE_THIS_DIRECTORY MOUNTPOINT    (stays in the foreground)\n"
+    "  --max-threads N      default 16\n"
+    "  --max-background N   requests in flight (default 64)\n"
+    "  --max-readahead N    bytes, where the kernel offers more\n"
+    "  --max-read N         bytes a request (default: what the kernel offers)\n"
+    "  --reply HOW          constant (default): one hot buffer; malloc: a copy in new memory; kept: a copy "
+    "in\n"
+    "                       memory that the thread keeps\n"
+    "  --huge               that memory is one huge page\n"
+    "  --work NS            spends as much time on each KiB of a copy\n"
+    "  --splice, --clone-fd, --no-async-read, --no-keep-cache, --auto-inval\n";
+
+static bool parse_reply(const char *word)
+{
+    static const char *const words[] = {
+        [REPLY_CONSTANT] = "constant", [REPLY_MALLOC] = "malloc", [REPLY_KEPT] = "kept"};
+    for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(words[i], word) == 0) {
+            options.reply = (enum reply)i;
+            return true;
+        }
+    return false;
+}
+
 static bool parse_options(int argc, char *argv[])
 {
     int option;
@@ -287,9 +312,8 @@ static bool parse_options(int argc, char *argv[])
             options.max_read = number;
             break;
         case 'y':
-            options.reply = strcmp(optarg, "malloc") == 0 ? REPLY_MALLOC
-                            : strcmp(optarg, "kept") == 0 ? REPLY_KEPT
-                                                          : REPLY_CONSTANT;
+            if (!parse_reply(optarg))
+                return false;
             break;
         case 'w':
             options.work_ns_per_kib = number;
@@ -351,8 +375,7 @@ out:
 int main(int argc, char *argv[])
 {
     if (!parse_options(argc, argv)) {
-        fprintf(stderr,
-                "Usage: null_server [OPTION...] LIKE_THIS_DIRECTORY MOUNTPOINT (stays in the foreground)\n");
+        fputs(usage, stderr);
         return 2;
     }
     struct stat root;

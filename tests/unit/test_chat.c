@@ -197,6 +197,9 @@ static void what_is_not_known_is_refused_with_the_names_of_what_is(void **state)
         {"[SYSTEM_PROMPT]x[/SYSTEM_PROMPT][INST]y[/INST]", "mistral-v7"},
         {"<|im_start|>system\n## Metadata", "smollm3"},
         {"{{ '<|im_start|>assistant\\n<think>\\n' }}", "qwq"},
+        {"{{ '<|im_start|>assistant\\n' }}{{ '<think>\\n' }}<|im_end|>", "qwen3.5"},
+        {"<|im_start|>user<|im_sep|>x<|im_end|>", "phi4"},
+        {"<|im_start|>system\nYou are a function calling AI model.<|im_end|>", "hermes"},
     };
     struct entro_chat chat;
     struct entro_message message;

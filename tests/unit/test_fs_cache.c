@@ -104,6 +104,50 @@ static void a_held_value_survives_any_budget(void **state)
     entro_cache_free(cache);
 }
 
+static bool is_there_when_read(struct entro_cache *cache, uint64_t key, size_t n_bytes)
+{
+    struct entro_cache_entry *entry;
+    enum entro_error error;
+    if (entro_cache_claim(cache, key, &entry, &error) == ENTRO_CACHE_READY) {
+        entro_cache_release_read(cache, entry, n_bytes);
+        return true;
+    }
+    assert_true(entro_cache_drop(cache, entry));
+    return false;
+}
+
+static void values_that_have_been_read_whole_go_before_those_that_have_not(void **state)
+{
+    (void)state;
+    struct entro_cache *cache = make_cache(300);
+    make(cache, 1, 100);
+    make(cache, 2, 100);
+    make(cache, 3, 100);
+    assert_true(is_there_when_read(cache, 3, 60));
+    assert_true(is_there_when_read(cache, 3, 40)); /* used up, and yet the newest */
+    make(cache, 4, 100);
+    assert_true(has(cache, 1));
+    assert_true(has(cache, 2));
+    assert_true(has(cache, 4));
+    assert_false(has(cache, 3));
+    entro_cache_free(cache);
+}
+
+static void only_so_many_used_up_values_are_kept(void **state)
+{
+    (void)state;
+    const size_t cost = ENTRO_CACHE_USED_UP_BYTES / 8;
+    struct entro_cache *cache = make_cache(100 * cost);
+    for (uint64_t key = 0; key < 20; key++) {
+        make(cache, key, cost);
+        assert_true(is_there_when_read(cache, key, cost));
+    }
+    assert_int_equal(stats.cache_evictions, 12);
+    for (uint64_t key = 0; key < 20; key++)
+        assert_int_equal(is_there_when_read(cache, key, 1), key >= 12);
+    entro_cache_free(cache);
+}
+
 static void a_failure_is_remembered(void **state)
 {
     (void)state;
@@ -300,6 +344,8 @@ int main(void)
         cmocka_unit_test(a_value_given_is_found_again),
         cmocka_unit_test(the_least_recently_used_value_goes_first),
         cmocka_unit_test(a_held_value_survives_any_budget),
+        cmocka_unit_test(values_that_have_been_read_whole_go_before_those_that_have_not),
+        cmocka_unit_test(only_so_many_used_up_values_are_kept),
         cmocka_unit_test(a_failure_is_remembered),
         cmocka_unit_test(a_lack_of_memory_is_not_remembered),
         cmocka_unit_test(an_io_error_is_tried_again_after_a_while),

@@ -41,6 +41,8 @@ static void image_and_mount_point_are_taken(void **state)
     assert_true(options.foreground);
     assert_int_equal(options.cache_bytes, 32 << 20);
     assert_int_equal(options.readahead_kib, 1024);
+    assert_int_equal(options.prefetch_bytes, 8 << 20);
+    assert_false(options.lock_image);
     assert_string_equal(options.kernel, "");
     entro_mount_options_free(&options);
 }
@@ -63,12 +65,14 @@ static void values_are_parsed(void **state)
     (void)state;
     struct entro_mount_options options;
     struct entro_message message;
-    assert_int_equal(
-        parse(&options, &message,
-              WORDS("a", "b", "-o", "cache=3M,readahead=0", "-omax_threads=5,fsname=x\\,y\\\\z")),
-        ENTRO_OK);
+    assert_int_equal(parse(&options, &message,
+                           WORDS("a", "b", "-o", "cache=3M,readahead=0,prefetch=64K,lock_image",
+                                 "-omax_threads=5,fsname=x\\,y\\\\z")),
+                     ENTRO_OK);
     assert_int_equal(options.cache_bytes, 3 << 20);
     assert_int_equal(options.readahead_kib, 0);
+    assert_int_equal(options.prefetch_bytes, 64 << 10);
+    assert_true(options.lock_image);
     assert_int_equal(options.max_threads, 5);
     assert_string_equal(options.fsname, "x,y\\z");
     entro_mount_options_free(&options);
@@ -77,10 +81,11 @@ static void values_are_parsed(void **state)
 static void unknown_and_bad_options_are_refused_by_name(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"cachesize=3M",       "cache=",  "cache=3X",     "cache=-1",
-                                      "cache=99999999999G", "cache",   "readahead=1M", "max_threads=0",
-                                      "max_threads=12345",  "fsname=", "allow_othe",   "remount",
-                                      "nonempty",           "y-thing", "dev2",         "ro,unheard_of"};
+    static const char *const bad[] = {"cachesize=3M",       "cache=",     "cache=3X",     "cache=-1",
+                                      "cache=99999999999G", "cache",      "readahead=1M", "max_threads=0",
+                                      "max_threads=12345",  "fsname=",    "allow_othe",   "remount",
+                                      "nonempty",           "y-thing",    "dev2",         "ro,unheard_of",
+                                      "prefetch=",          "prefetch=x", "lock_image=1", "lock_images"};
     struct entro_mount_options options;
     struct entro_message message;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

@@ -288,6 +288,21 @@ static void a_gguf_of_gemma3_has_what_its_metadata_do_not_say(void **state)
     assert_true(config.sliding_rope.theta == 7.0F);
 }
 
+static void a_window_of_0_in_a_gguf_is_none(void **state)
+{
+    (void)state;
+    struct entro_config config;
+    struct entro_message message;
+    start_metadata("phi3");
+    add_count("phi3.attention.sliding_window", 0);
+    assert_int_equal(read_metadata(&config, &message), ENTRO_OK);
+    assert_layers(&config, "ffffffff");
+    start_metadata("phi3");
+    add_count("phi3.attention.sliding_window", 2047);
+    assert_int_equal(read_metadata(&config, &message), ENTRO_OK);
+    assert_layers(&config, "ssssssss");
+}
+
 static void a_gguf_with_other_parts_is_refused_by_name(void **state)
 {
     (void)state;
@@ -301,7 +316,7 @@ static void a_gguf_with_other_parts_is_refused_by_name(void **state)
     assert_int_equal(read_metadata(&config, &message), ENTRO_ERROR_UNSUPPORTED);
     assert_non_null(strstr(message.text, "qwen3moe"));
     start_metadata("phi3");
-    add_count("phi3.attention.sliding_window", 0);
+    add_number("phi3.attention.sliding_window", 8.0F);
     assert_int_equal(read_metadata(&config, &message), ENTRO_ERROR_FORMAT);
     assert_non_null(strstr(message.text, "sliding_window"));
     start_metadata("phi3");
@@ -327,6 +342,7 @@ int main(void)
         cmocka_unit_test(parts_that_are_not_there_are_refused_by_name),
         cmocka_unit_test(absurd_windows_and_layers_are_refused),
         cmocka_unit_test(a_gguf_of_gemma3_has_what_its_metadata_do_not_say),
+        cmocka_unit_test(a_window_of_0_in_a_gguf_is_none),
         cmocka_unit_test(a_gguf_with_other_parts_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

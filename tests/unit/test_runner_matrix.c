@@ -1,7 +1,7 @@
 /*
- * Products of matrices in every encoding with one vector and with many, by every variant of the kernels, against
- * the formula in F64. Odd widths put 4-bit rows in the middle of a byte; blocks are exactly as large as the
- * matrix, so that AddressSanitizer sees a read behind it.
+ * Products of matrices in every encoding with one vector and with many, by every variant of the kernels,
+ * against the formula in F64. Odd widths put 4-bit rows in the middle of a byte; blocks are exactly as large
+ * as the matrix, so that AddressSanitizer sees a read behind it.
  */
 #include <math.h>
 #include <setjmp.h>

@@ -133,7 +133,7 @@ static void bos_is_where_the_template_puts_it(void **state)
     struct fixture f;
     set_up_with(
         &f, ENTRO_TEST_DATA "/families/llama3.json",
-        "{{ bos_token }}<|start_header_id|>{{ role }}<|end_header_id|>{{ content | trim }}<|eot_id|>");
+        "{{ bos_token }}<|start_header_id|>{{ role }}<|end_header_id|>{{ content | trim + '<|eot_id|>' }}");
     assert_int_equal(encode(&f, " Hello\n", true, NULL, NULL), ENTRO_OK);
     assert_tokens_of(&f, "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHello<|eot_id|>"
                          "<|start_header_id|>assistant<|end_header_id|>\n\n");
@@ -145,7 +145,7 @@ static void bos_is_where_the_template_puts_it(void **state)
                          "<|start_header_id|>assistant<|end_header_id|>\n\n");
     tear_down(&f);
     set_up_with(&f, ENTRO_TEST_DATA "/families/llama3.json",
-                "<|start_header_id|>{{ role }}<|end_header_id|>{{ content | trim }}<|eot_id|>");
+                "<|start_header_id|>{{ role }}<|end_header_id|>{{ content | trim + '<|eot_id|>' }}");
     assert_int_equal(encode(&f, "Hello", true, NULL, NULL), ENTRO_OK);
     assert_tokens_of(&f, "<|start_header_id|>user<|end_header_id|>\n\nHello<|eot_id|>"
                          "<|start_header_id|>assistant<|end_header_id|>\n\n");

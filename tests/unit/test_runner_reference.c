@@ -300,6 +300,49 @@ static void a_directory_that_is_no_model_is_refused_in_one_line(void **state)
     fixture_remove(empty);
 }
 
+/* Opens the tiny model with one token more than the embedding has rows: of the vocabulary, or a special one.
+ */
+static enum entro_error open_with_token(bool special, struct entro_message *message)
+{
+    struct entro_model model;
+    json_error_t json_error;
+    char *other = fixture_create();
+    json_t *root = json_load_file(TINY "tokenizer.json", 0, &json_error);
+    assert_non_null(root);
+    if (special)
+        json_array_append_new(json_object_get(root, "added_tokens"),
+                              json_pack("{s:i, s:s, s:b, s:b, s:b, s:b, s:b}", "id", 2048, "content",
+                                        "<image>", "single_word", 0, "lstrip", 0, "rstrip", 0, "normalized",
+                                        0, "special", 1));
+    else
+        json_object_set_new(json_object_get(json_object_get(root, "model"), "vocab"), "one too many",
+                            json_integer(2048));
+    char *text = json_dumps(root, 0);
+    assert_non_null(text);
+    fixture_write_tensors(other, TINY "model.safetensors");
+    fixture_copy(other, "config.json", TINY "config.json");
+    fixture_write(other, "tokenizer.json", text, strlen(text));
+    enum entro_error error = entro_model_open(&model, other, message);
+    if (error == ENTRO_OK)
+        entro_model_close(&model);
+    free(text);
+    json_decref(root);
+    fixture_remove(other);
+    return error;
+}
+
+static void a_tokenizer_of_another_model_is_refused(void **state)
+{
+    (void)state;
+    struct entro_message message;
+    assert_int_equal(open_with_token(false, &message), ENTRO_ERROR_FORMAT);
+    assert_non_null(strstr(message.text, "tokenizer"));
+    assert_non_null(strstr(message.text, "model.embed_tokens.weight"));
+    assert_null(strchr(message.text, '\n'));
+    /* Text models of a family keep its tokens for images. */
+    assert_int_equal(open_with_token(true, &message), ENTRO_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +352,7 @@ int main(void)
         cmocka_unit_test(the_permuted_rows_of_a_gguf_give_the_same_logits),
         cmocka_unit_test(what_the_model_cannot_take_is_refused),
         cmocka_unit_test(a_directory_that_is_no_model_is_refused_in_one_line),
+        cmocka_unit_test(a_tokenizer_of_another_model_is_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

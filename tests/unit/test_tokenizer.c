@@ -183,6 +183,26 @@ static void a_text_without_splits_is_encoded_as_its_lines_are(void **state)
     }
 }
 
+static void unknown_characters_become_one_token_however_many_they_are(void **state)
+{
+    (void)state;
+    struct entro_tokenizer *tokenizer =
+        fixture_from_text("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"<unk>\":0,\"a\":1},\"merges\":[],"
+                          "\"unk_token\":\"<unk>\",\"fuse_unk\":true}}");
+    size_t size = 100001;
+    char *text = malloc(size);
+    assert_non_null(text);
+    memset(text, 'x', size);
+    text[size - 1] = 'a';
+    struct entro_tokens tokens = fixture_encode(tokenizer, text, size, 0);
+    assert_int_equal(tokens.n, 2);
+    assert_int_equal(tokens.ids[0], 0);
+    assert_int_equal(tokens.ids[1], 1);
+    free(text);
+    entro_tokens_free(&tokens);
+    entro_tokenizer_destroy(tokenizer);
+}
+
 static void a_stretch_that_nothing_splits_has_a_limit(void **state)
 {
     (void)state;
@@ -314,6 +334,7 @@ int main(void)
         cmocka_unit_test(the_template_tells_bos_and_eos),
         cmocka_unit_test(a_long_run_without_a_space_is_encoded),
         cmocka_unit_test(a_text_without_splits_is_encoded_as_its_lines_are),
+        cmocka_unit_test(unknown_characters_become_one_token_however_many_they_are),
         cmocka_unit_test(a_stretch_that_nothing_splits_has_a_limit),
         cmocka_unit_test(ids_are_appended_and_a_text_too_long_leaves_them),
         cmocka_unit_test(an_expression_that_backtracks_for_ever_is_an_error),

@@ -129,6 +129,7 @@ static void check_equal(const struct entro_tokenizer *a, const struct entro_toke
         "\u2581\u2581x \u2581",
         "HelloWORLD helloWorld XMLHttp \u01c5x 12345 a/b/\n//\r\n",
         "e\u0301 \u212b q\u0323\u0307",
+        "<|user|>\n Hi<|end|> \n<|assistant|>\n  x</s>  y<s>  z",
         "<think>\n\n</think>\n\n\n    x<|eot_id|> [INST] y",
     };
     struct entro_text stories = fixture_read("training/stories.txt");
@@ -136,7 +137,7 @@ static void check_equal(const struct entro_tokenizer *a, const struct entro_toke
         bool is_last = i == sizeof texts / sizeof texts[0];
         const char *text = is_last ? stories.data : texts[i];
         size_t size = is_last ? stories.size : strlen(texts[i]);
-        for (unsigned flags = 0; flags < 4; flags++) {
+        for (unsigned flags = is_last ? 3 : 0; flags < 4; flags++) {
             struct entro_tokens from_a = fixture_encode(a, text, size, flags);
             struct entro_tokens from_b = fixture_encode(b, text, size, flags);
             assert_int_equal(from_a.n, from_b.n);
@@ -201,6 +202,7 @@ static void every_family_gives_the_ids_of_its_json(void **state)
         {"families/qwen3.json", "gpt2", "qwen2", NULL, ENTRO_VOCAB_UNSAID},
         {"families/tekken.json", "gpt2", "tekken", "<s>", ENTRO_VOCAB_UNSAID},
         {"families/tinyllama.json", "llama", "default", "<s>", ENTRO_VOCAB_UNSAID},
+        {"families/phi3.json", "llama", "default", "<s>", ENTRO_VOCAB_UNSAID},
         {"families/gemma.json", "llama", "default", "<bos>", ENTRO_VOCAB_NO},
     };
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
@@ -212,6 +214,7 @@ static void every_family_gives_the_ids_of_its_json(void **state)
         arrays->vocab.eos_id = ENTRO_TOKEN_NONE;
         arrays->vocab.unknown_id = entro_tokenizer_find(from_json, "<unk>", 5);
         arrays->vocab.add_space_prefix = families[i].add_space_prefix;
+        arrays->vocab.markers_take_space = strcmp(families[i].file, "families/phi3.json") == 0;
         struct entro_tokenizer *from_vocab = make(arrays);
         assert_true(entro_tokenizer_adds_bos(from_vocab) == (bos != NULL));
         check_equal(from_json, from_vocab);

@@ -74,6 +74,10 @@ def value_of(reading, is_random):
     return reading["p50_us"] if is_random else reading["bytes"] / reading["seconds"] / 1e9
 
 
+def cpu_seconds_per_gb(found, name):
+    return sum(row[name] for row in found) / (sum(row["bytes"] for row in found) / 1e9)
+
+
 def sum_up(data, readings):
     """One row a (name, contender): medians, spread, and the median of the rounds' ratios to the null server."""
     rows = []
@@ -83,7 +87,8 @@ def sum_up(data, readings):
         ratios = [value_of(a, is_random) / value_of(b, is_random) for a, b in zip(found, null)]
         best = min if is_random else max
         speeds = [row["bytes"] / row["seconds"] / 1e9 for row in found]
-        gigabytes = sum(row["bytes"] for row in found) / 1e9
+        daemon, reader = (cpu_seconds_per_gb(found, key) for key in ("daemon_cpu_seconds", "cpu_seconds"))
+        null_cpu = sum(cpu_seconds_per_gb(null, key) for key in ("daemon_cpu_seconds", "cpu_seconds")) if null else None
         rows.append({
             "name": name,
             "data": data.kind,
@@ -97,8 +102,9 @@ def sum_up(data, readings):
             "p99_us": round(statistics.median(row["p99_us"] for row in found), 2) if is_random else None,
             "rss_mib": round(max(row["rss_mib"] for row in found), 1),
             "anon_mib": round(max(row["anon_mib"] for row in found), 1),
-            "daemon_cpu_s_per_gb": round(sum(row["daemon_cpu_seconds"] for row in found) / gigabytes, 3),
-            "reader_cpu_s_per_gb": round(sum(row["cpu_seconds"] for row in found) / gigabytes, 3),
+            "daemon_cpu_s_per_gb": round(daemon, 3),
+            "reader_cpu_s_per_gb": round(reader, 3),
+            "cpu_to_null": round((daemon + reader) / null_cpu, 3) if null else None,
             "repetitions": len(found),
         })
     return rows
@@ -112,9 +118,9 @@ def table(rows):
         if (row["data"], row["name"]) != last:
             last = (row["data"], row["name"])
             lines += ["", f"{row['data']} {row['name']:<20} {'GB/s':>7} {'min':>7} {'max':>7} {'/null':>6} {'best':>6} {'p50 us':>8} {'p99 us':>8}"
-                          f" {'RSS':>6} {'anon':>6} {'daemon':>7} {'reader':>7}"]
+                          f" {'RSS':>6} {'anon':>6} {'daemon':>7} {'reader':>7} {'/null':>6}"]
         shown = {name: "-" if value is None else value for name, value in row.items()}
         lines.append(f"   {row['contender']:<20} {row['gbps']:7.3f} {row['gbps_min']:7.3f} {row['gbps_max']:7.3f} {shown['ratio_to_null']:>6} "
                      f"{shown['best_ratio_to_null']:>6} {shown['p50_us']:>8} {shown['p99_us']:>8} {row['rss_mib']:6.0f} {row['anon_mib']:6.0f} "
-                     f"{row['daemon_cpu_s_per_gb']:7.2f} {row['reader_cpu_s_per_gb']:7.2f}")
+                     f"{row['daemon_cpu_s_per_gb']:7.2f} {row['reader_cpu_s_per_gb']:7.2f} {shown['cpu_to_null']:>6}")
     return lines

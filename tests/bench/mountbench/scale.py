@@ -156,13 +156,16 @@ def measure_readers(programs, work, rows):
     return lines
 
 
-def run(programs, work, quick):
-    """Rows for --json, and the lines of the report."""
+def run(programs, work, quick, only):
+    """Rows for --json, and the lines of the report; `only`: parts of names of what is measured, empty for everything."""
     rows, lines = [], [processor(), f"median and best of {ROUNDS} mounts; again: ls -l once more"]
     counts = TENSORS[:-1] if quick else TENSORS
     sizes = SIZES_MB[:2] if quick else SIZES_MB
     with tempfile.TemporaryDirectory(prefix="scale.", dir=work) as folder:
-        lines += measure_growth(programs, folder, "tensors", [(n, n, 4) for n in counts], rows)
-        lines += measure_growth(programs, folder, "megabytes", [(mb, mb // 50, 48_828) for mb in sizes], rows)
-        lines += measure_readers(programs, folder, rows)
+        parts = {"tensors": lambda: measure_growth(programs, folder, "tensors", [(n, n, 4) for n in counts], rows),
+                 "megabytes": lambda: measure_growth(programs, folder, "megabytes", [(mb, mb // 50, 48_828) for mb in sizes], rows),
+                 "readers": lambda: measure_readers(programs, folder, rows)}
+        for name, measure in parts.items():
+            if not only or any(word in name for word in only):
+                lines += measure()
     return rows, lines

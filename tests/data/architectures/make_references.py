@@ -1,7 +1,7 @@
 """Writes references.json: what transformers makes of a tiny model of each architecture, for the runner's tests.
 
 Nothing but the configs, the names and shapes of the tensors, the tokens and some of the logits is kept: the
-weights come out of `weight` again, here and in tests/unit/tiny_model.c. Float32 arithmetic over weights that
+weights come out of weights.py again. Float32 arithmetic over weights that
 BF16 holds exactly. Only the remaking needs torch and transformers:
 
     pip install torch==2.15.0 transformers==5.24.0 numpy==2.4.6
@@ -14,6 +14,8 @@ import pathlib
 import numpy
 import torch
 import transformers
+
+from weights import hash_name, weight
 
 HERE = pathlib.Path(__file__).parent
 N_VOCABULARY = 61
@@ -105,32 +107,6 @@ MODELS = {
              }),
     ),
 }
-
-
-def hash_name(name):
-    """FNV-1a, 64 bits (Fowler, Noll, Vo)."""
-    value = 0xCBF29CE484222325
-    for byte in name.encode():
-        value = (value ^ byte) * 0x100000001B3 % 2**64
-    return value
-
-
-def mix(value):
-    """The output function of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014)."""
-    value = (value ^ value >> numpy.uint64(30)) * numpy.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ value >> numpy.uint64(27)) * numpy.uint64(0x94D049BB133111EB)
-    return value ^ value >> numpy.uint64(31)
-
-
-def weight(name, shape, adds_one):
-    """A tensor: whole numbers from -128 to 127 over a power of two, so that BF16 holds them."""
-    n = int(numpy.prod(shape))
-    with numpy.errstate(over="ignore"):
-        counter = (numpy.arange(1, n + 1, dtype=numpy.uint64)) * numpy.uint64(0x9E3779B97F4A7C15)
-        whole = (mix(counter + numpy.uint64(hash_name(name))) >> numpy.uint64(56)).astype(numpy.int64) - 128
-    if name.endswith("norm.weight"):
-        return (numpy.floor_divide(whole, 2) / 128.0 + (0.0 if adds_one else 1.0)).astype(numpy.float32).reshape(shape)
-    return (whole / 512.0).astype(numpy.float32).reshape(shape)
 
 
 def old_spelling(config):

@@ -96,6 +96,7 @@ TEMPLATES = [
      "{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}{% elif message['role'] == 'assistant' %}{{ ' ' + content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}"),
     ("Mistral 7B v0.1, first", "mistral-v0.1", "<s>", "</s>", OLD_MISTRAL.replace("AFTER", " + ' '")),
     ("Mistral 7B v0.2, first", "mistral-v0.2", "<s>", "</s>", OLD_MISTRAL.replace("AFTER", "")),
+    ("Mistral 7B v0.2, in single quotes", "mistral-v1", "<s>", "</s>", mistral(" [INST] ", " [/INST]", '" " + message["content"]', "first").replace('"', "'")),
     ("Mistral 7B v0.2", "mistral-v1", "<s>", "</s>", mistral(" [INST] ", " [/INST]", '" " + message["content"]', "first")),
     ("Mistral 7B v0.3", "mistral-v3", "<s>", "</s>", mistral("[INST] ", "[/INST]", '" " + message["content"]|trim', "last")),
     ("Mistral Nemo", "mistral-v3-tekken", "<s>", "</s>", mistral("[INST]", "[/INST]", 'message["content"]', "last")),
@@ -126,8 +127,8 @@ TEMPLATES = [
 {%- endif %}
 """),
     ("Phi-3", "phi3", "<s>", "<|endoftext|>",
-     "{% for m in messages %}{% if m['role'] == 'system' %}{{'<|system|>\\n' + m['content'] + '<|end|>\\n'}}{% elif m['role'] == 'user' %}{{'<|user|>\\n' + m['content'] + '<|end|>\\n'}}"
-     "{% elif m['role'] == 'assistant' %}{{'<|assistant|>\\n' + m['content'] + '<|end|>\\n'}}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"),
+     "{% for message in messages %}{% if message['role'] == 'system' %}{{'<|system|>\\n' + message['content'] + '<|end|>\\n'}}{% elif message['role'] == 'user' %}{{'<|user|>\\n' + message['content'] + '<|end|>\\n'}}"
+     "{% elif message['role'] == 'assistant' %}{{'<|assistant|>\\n' + message['content'] + '<|end|>\\n'}}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"),
     ("Gemma 2", "gemma", "<bos>", "<eos>",
      "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}{% for m in messages %}{% set role = 'model' if m['role'] == 'assistant' else m['role'] %}"
      "{{ '<start_of_turn>' + role + '\\n' + m['content'] | trim + '<end_of_turn>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"),
