@@ -114,7 +114,7 @@ static enum entro_error create_codebook(struct entro_codebook **out, const uint6
         }
         entro_sample_take(sample, size_bytes, 0, bytes, size_bytes);
         size_t n_sampled = entro_sample_join(sample);
-        has_root = entro_pivot_root_lengths(lengths, size_bytes, sample->bytes, n_sampled, root_lengths);
+        has_root = entro_pivot_root_lengths(lengths, counts, sample->bytes, n_sampled, root_lengths);
     }
     if (has_codes)
         error = set_codebook(codebook, lengths, has_root ? root_lengths : NULL);

@@ -66,13 +66,12 @@ enum entro_error entro_pivot_create_with_root(struct entro_pivot **out,
 void entro_pivot_free(struct entro_pivot *pivot);
 
 /*
- * Whether a second codebook pays for a plane of `size_bytes` symbols, and its lengths: judged by a sample of
- * n_sampled of them, runs as they follow each other. False where it does not, as where the tree has no inner
- * node, and where memory is short. Deterministic.
+ * Whether a second codebook pays for a plane of which each symbol comes up counts[symbol] times, and its
+ * lengths: judged by a sample of n_sampled of its symbols, runs as they follow each other. False where it
+ * does not, as where the tree has no inner node, and where memory is short. Deterministic.
  */
-bool entro_pivot_root_lengths(const uint8_t lengths[ENTRO_N_SYMBOLS], uint64_t size_bytes,
-                              const uint8_t *sample, size_t n_sampled,
-                              uint8_t root_lengths[ENTRO_N_SYMBOLS]);
+bool entro_pivot_root_lengths(const uint8_t lengths[ENTRO_N_SYMBOLS], const uint64_t counts[ENTRO_N_SYMBOLS],
+                              const uint8_t *sample, size_t n_sampled, uint8_t root_lengths[ENTRO_N_SYMBOLS]);
 
 /* `kernels` NULL: the fastest that run here, or those that the environment variable ENTRO_KERNEL names. NULL
  * where memory is short. Not shared by threads at the same time. */

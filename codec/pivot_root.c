@@ -3,52 +3,55 @@
  * each symbol; where one symbol is most of all, the root's bits are nearly all alike, and eight of them
  * together have a code of much less than eight bits. Rows of different spread have the same effect.
  */
-#include <stdlib.h>
+#include <stddef.h>
 
+#include "codec/histogram.h"
 #include "codec/pivot.h"
+#include "codec/pivot_kernels.h"
 #include "codec/pivot_plan.h"
 
 /* What must be saved of all bits before the root's second pass is worth its time: one part in so many. */
 #define MIN_SAVED_PART 256
 
-/* Bits of the sample's root by bytes, and its coded bits; each byte value is counted once more than it comes
- * up, so that all have a code. */
-static uint64_t count_root(const struct entro_pivot *pivot, const uint8_t lengths[ENTRO_N_SYMBOLS],
-                           const uint8_t *sample, size_t n_sampled, uint64_t counts[ENTRO_N_SYMBOLS])
+#define PIECE_BYTES ((size_t)8192)
+
+/* Counts the bytes of the sample's root, as an encoder makes them. */
+static void count_root(const struct entro_pivot *pivot, const uint8_t *sample, size_t n_sampled,
+                       uint64_t counts[ENTRO_N_SYMBOLS])
 {
-    unsigned split_rank = pivot->steps[pivot->n_steps - 1].split_rank;
-    uint64_t n_bits = 0;
-    for (unsigned byte = 0; byte < ENTRO_N_SYMBOLS; byte++)
-        counts[byte] = 1;
-    for (size_t i = 0; i + 8 <= n_sampled; i += 8) {
-        unsigned byte = 0;
-        for (unsigned bit = 0; bit < 8; bit++) {
-            uint8_t symbol = sample[i + bit];
-            byte |= (unsigned)(pivot->rank_of_symbol[symbol] >= split_rank) << bit;
-            n_bits += lengths[symbol];
-        }
-        counts[byte]++;
+    const struct entro_pivot_kernels *kernels = entro_pivot_kernels_best();
+    uint8_t ranks[PIECE_BYTES + ENTRO_PIVOT_SLOP_BYTES], bitmap[PIECE_BYTES / 8];
+    uint8_t split_rank = pivot->steps[pivot->n_steps - 1].split_rank;
+    for (size_t i = 0; i < n_sampled; i += PIECE_BYTES) {
+        size_t n = n_sampled - i < PIECE_BYTES ? n_sampled - i : PIECE_BYTES;
+        kernels->rank(ranks, sample + i, n, pivot->rank_of_symbol);
+        kernels->partition(bitmap, ranks, n, split_rank, NULL, NULL, ranks);
+        entro_histogram(bitmap, n / 8, counts);
     }
-    return n_bits;
 }
 
-bool entro_pivot_root_lengths(const uint8_t lengths[ENTRO_N_SYMBOLS], uint64_t size_bytes,
+bool entro_pivot_root_lengths(const uint8_t lengths[ENTRO_N_SYMBOLS], const uint64_t counts[ENTRO_N_SYMBOLS],
                               const uint8_t *sample, size_t n_sampled, uint8_t root_lengths[ENTRO_N_SYMBOLS])
 {
     struct entro_pivot *pivot;
-    uint64_t counts[ENTRO_N_SYMBOLS], n_bits, coded_bits = 0;
     if (n_sampled < 8 || entro_pivot_create(&pivot, lengths) != ENTRO_OK)
         return false;
+    /* Each byte once more than it comes up, so that all have a code. */
+    uint64_t root_counts[ENTRO_N_SYMBOLS], n_root_bits = 0, n_bits = 0, n = 0;
+    for (unsigned byte = 0; byte < ENTRO_N_SYMBOLS; byte++)
+        root_counts[byte] = 1;
     bool has_root = pivot->n_leaves > 1;
     if (has_root)
-        n_bits = count_root(pivot, lengths, sample, n_sampled, counts);
+        count_root(pivot, sample, n_sampled, root_counts);
     entro_pivot_free(pivot);
-    if (!has_root || !entro_code_lengths(counts, ENTRO_MAX_CODE_LENGTH, root_lengths))
+    if (!has_root || !entro_code_lengths(root_counts, ENTRO_MAX_CODE_LENGTH, root_lengths))
         return false;
     /* With the 256 bytes that were not there: what the sample does not show is not held to be certain. */
-    for (unsigned byte = 0; byte < ENTRO_N_SYMBOLS; byte++)
-        coded_bits += counts[byte] * root_lengths[byte];
-    double saved_bits = (double)n_sampled - (double)coded_bits;
-    double all_saved_bits = saved_bits * ((double)size_bytes / (double)n_sampled);
-    return saved_bits > (double)n_bits / MIN_SAVED_PART && all_saved_bits > 8 * ENTRO_N_SYMBOLS / 2;
+    for (unsigned byte = 0; byte < ENTRO_N_SYMBOLS; byte++) {
+        n_root_bits += root_counts[byte] * root_lengths[byte];
+        n_bits += counts[byte] * lengths[byte];
+        n += counts[byte];
+    }
+    double saved_bits = (double)n * (1 - (double)n_root_bits / (double)n_sampled);
+    return saved_bits > (double)n_bits / MIN_SAVED_PART && saved_bits > 8 * ENTRO_N_SYMBOLS / 2;
 }

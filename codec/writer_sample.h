@@ -10,6 +10,8 @@
 
 #define ENTRO_SAMPLE_RUNS      16
 #define ENTRO_SAMPLE_RUN_BYTES ((size_t)16 << 10)
+#define ENTRO_SAMPLE_MIN_RUN_BYTES                                                                           \
+    ((size_t)4 << 10) /* of a plane of 1 MiB and less; longer ones in proportion */
 
 struct entro_sample {
     size_t run_bytes[ENTRO_SAMPLE_RUNS]; /* what each run has: less than a whole one at the end of a chunk */

@@ -31,8 +31,8 @@ static enum entro_error choose_code(struct entro_stream_job *job, unsigned numbe
     entro_codebook_pack(lengths, plane->codebook);
     uint8_t root_lengths[ENTRO_N_SYMBOLS];
     struct entro_sample *sample = &job->samples[number];
-    plane->has_root_codebook = entro_pivot_root_lengths(lengths, plane->size_bytes, sample->bytes,
-                                                        entro_sample_join(sample), root_lengths);
+    plane->has_root_codebook =
+        entro_pivot_root_lengths(lengths, counts, sample->bytes, entro_sample_join(sample), root_lengths);
     if (plane->has_root_codebook)
         entro_codebook_pack(root_lengths, plane->root_codebook);
     enum entro_error error = plane->has_root_codebook

@@ -94,8 +94,8 @@ static void choose_codebook(struct bench_codebook *codebook, const uint64_t coun
     memset(sample->run_bytes, 0, sizeof sample->run_bytes);
     entro_sample_take(sample, size_bytes, 0, bytes, size_bytes);
     size_t n_sampled = entro_sample_join(sample);
-    codebook->has_root = entro_pivot_root_lengths(codebook->lengths, size_bytes, sample->bytes, n_sampled,
-                                                  codebook->root_lengths);
+    codebook->has_root =
+        entro_pivot_root_lengths(codebook->lengths, counts, sample->bytes, n_sampled, codebook->root_lengths);
 }
 
 double bench_now(unsigned n_threads)

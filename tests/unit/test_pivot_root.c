@@ -37,7 +37,7 @@ static struct codes codes_of(const uint8_t *symbols, size_t size)
     uint64_t counts[ENTRO_N_SYMBOLS] = {0};
     entro_histogram(symbols, size, counts);
     assert_true(entro_code_lengths(counts, ENTRO_MAX_CODE_LENGTH, codes.lengths));
-    codes.has_root = entro_pivot_root_lengths(codes.lengths, size, symbols, size, codes.root_lengths);
+    codes.has_root = entro_pivot_root_lengths(codes.lengths, counts, symbols, size, codes.root_lengths);
     assert_int_equal(entro_pivot_create(&codes.plain, codes.lengths), ENTRO_OK);
     if (codes.has_root)
         assert_int_equal(entro_pivot_create_with_root(&codes.with_root, codes.lengths, codes.root_lengths),

@@ -68,7 +68,7 @@ static void a_run_ends_with_the_part_that_it_begins_in(void **state)
     for (size_t run = 0; run < ENTRO_SAMPLE_RUNS; run++) {
         size_t start = size / ENTRO_SAMPLE_RUNS * run;
         size_t expected = part_bytes - start % part_bytes;
-        expected = expected < ENTRO_SAMPLE_RUN_BYTES ? expected : ENTRO_SAMPLE_RUN_BYTES;
+        expected = expected < ENTRO_SAMPLE_MIN_RUN_BYTES ? expected : ENTRO_SAMPLE_MIN_RUN_BYTES;
         assert_int_equal(sample->run_bytes[run], expected);
         assert_memory_equal(sample->bytes + run * ENTRO_SAMPLE_RUN_BYTES, bytes + start, expected);
         n += expected;
