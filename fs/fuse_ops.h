@@ -20,7 +20,7 @@
  * threads decode in buffers that fit their processor's cache; larger ones measure worse. Goes to the mount as
  * max_read= and to the session in its INIT: both must agree.
  */
-#define ENTRO_MAX_READ 262144
+#define ENTRO_MAX_READ 131072
 
 /* The session's user data. Constant while the session runs, but what it points to. */
 struct entro_mount {

@@ -57,8 +57,8 @@ const char entro_mount_help[] =
     "     readahead=KIB       read-ahead of the kernel for this mount, where it may be set; 0 leaves it "
     "(default 1024)\n"
     "     prefetch=SIZE       where that may not be set: what is decoded ahead of readers, with K, M or G; 0 "
-    "for "
-    "none (default 8M)\n"
+    "for none\n"
+    "                         (default 8M with four processors or more, else 0)\n"
     "     lock_image          keep the compressed image in memory\n"
     "     max_threads=N       threads that answer requests at most (default: two a processor, at least 16)\n"
     "     fsname=NAME         the name in the list of mounts (default: the image's path)\n"
@@ -233,7 +233,7 @@ enum entro_error entro_mount_options_parse(struct entro_mount_options *options, 
         {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
     *options = (struct entro_mount_options){.cache_bytes = ENTRO_CACHE_BYTES_DEFAULT,
                                             .readahead_kib = ENTRO_READAHEAD_KIB_DEFAULT,
-                                            .prefetch_bytes = ENTRO_PREFETCH_BYTES_DEFAULT};
+                                            .prefetch_bytes = ENTRO_PREFETCH_AUTOMATIC};
     options->kernel = calloc(1, 1);
     if (options->kernel == NULL)
         return out_of_memory(message);

@@ -10,8 +10,7 @@
 
 #include "codec/error.h"
 
-#define ENTRO_READAHEAD_KIB_DEFAULT  1024
-#define ENTRO_PREFETCH_BYTES_DEFAULT ((size_t)8 << 20)
+#define ENTRO_READAHEAD_KIB_DEFAULT 1024
 
 /* All strings are owned. */
 struct entro_mount_options {
@@ -20,7 +19,7 @@ struct entro_mount_options {
     bool show_help, show_version, foreground;
     size_t cache_bytes;
     unsigned readahead_kib; /* 0: as the kernel has it */
-    size_t prefetch_bytes;  /* decoded ahead of readers where read-ahead is as the kernel has it; 0: none */
+    size_t prefetch_bytes;  /* decoded ahead where read-ahead is as the kernel has it; see reader.h */
     bool lock_image;        /* the compressed image is kept in memory */
     unsigned max_threads;   /* of the request loop; 0: the default */
     char *fsname;           /* or NULL: the image's path */

@@ -86,14 +86,15 @@ enum entro_error entro_read_report(struct entro_read *read, enum entro_error err
     return error;
 }
 
-/* The workers' background work: one piece ahead of some reader, while a processor is idle. */
+/* The workers' background work: one piece ahead of some reader, while a processor is idle besides the one
+ * that the reader itself is taken to use. */
 static bool prefetch_piece(void *context)
 {
     struct entro_reader *reader = context;
     struct entro_prefetch_piece piece;
     bool was_some = false;
     unsigned n_active = atomic_fetch_add_explicit(&reader->n_active, 1, memory_order_relaxed);
-    if (n_active < reader->n_processors && entro_prefetch_take(reader->prefetch, &piece)) {
+    if (n_active + 1 < reader->n_processors && entro_prefetch_take(reader->prefetch, &piece)) {
         struct entro_workspace *workspace = entro_workspace_take(&reader->workspaces);
         struct entro_read read = {.reader = reader, .workspace = workspace, .node = piece.node};
         was_some = workspace != NULL;
@@ -111,8 +112,14 @@ static bool prefetch_piece(void *context)
     return was_some;
 }
 
+/* With two processors the kernel's two requests a reader keep both busy, and a detour of the bytes through
+ * the cache is only more work: measured. */
+#define PREFETCH_MIN_PROCESSORS 4
+
 size_t entro_reader_prefetch(struct entro_reader *reader, size_t budget_bytes)
 {
+    if (budget_bytes == ENTRO_PREFETCH_AUTOMATIC)
+        budget_bytes = reader->n_processors >= PREFETCH_MIN_PROCESSORS ? ENTRO_PREFETCH_BYTES : 0;
     if (reader->workers == NULL)
         budget_bytes = 0;
     if (budget_bytes > reader->cache_bytes / 2) /* what lies ahead must not push out what is needed now */
@@ -158,13 +165,15 @@ enum entro_error entro_reader_serve(struct entro_reader *reader, const struct en
     size = clip(node, offset, size);
     if (size == 0)
         return ENTRO_OK;
-    if (entro_prefetch_is_on(reader->prefetch) && entro_prefetch_note(reader->prefetch, node, offset, size))
-        entro_workers_poke(reader->workers);
+    bool has_ahead =
+        entro_prefetch_is_on(reader->prefetch) && entro_prefetch_note(reader->prefetch, node, offset, size);
     enum entro_error error = ENTRO_ERROR_NO_MEMORY;
     struct entro_workspace *workspace = entro_workspace_take(&reader->workspaces);
+    if (workspace != NULL)
+        atomic_fetch_add_explicit(&reader->n_active, 1, memory_order_relaxed);
     uint8_t *target = workspace == NULL ? NULL : entro_workspace_reply(workspace, size);
-    atomic_fetch_add_explicit(&reader->n_active, 1, memory_order_relaxed);
     reply->workspace = workspace;
+    reply->has_ahead = has_ahead;
     if (target != NULL) {
         struct entro_read read = {.reader = reader, .workspace = workspace, .node = node};
         error = entro_read_node(&read, offset, size, target);
@@ -185,6 +194,8 @@ void entro_reader_done(struct entro_reader *reader, struct entro_reply *reply)
         entro_workspace_put(&reader->workspaces, reply->workspace);
         atomic_fetch_sub_explicit(&reader->n_active, 1, memory_order_relaxed);
     }
+    if (reply->has_ahead) /* now that this processor is about to be idle */
+        entro_workers_poke(reader->workers);
     *reply = (struct entro_reply){0};
 }
 

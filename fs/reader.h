@@ -6,6 +6,7 @@
 #ifndef ENTRO_FS_READER_H
 #define ENTRO_FS_READER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,10 @@
 #include "fs/stats.h"
 
 #define ENTRO_CACHE_BYTES_DEFAULT ((size_t)32 << 20)
+
+/* For entro_reader_prefetch: this much where there are processors to spare, else nothing. */
+#define ENTRO_PREFETCH_AUTOMATIC SIZE_MAX
+#define ENTRO_PREFETCH_BYTES     ((size_t)8 << 20)
 
 /* What a daemon or a checker wants to hear of: one line for each block or view that turns out to be bad.
  * Called from any thread. */
@@ -49,7 +54,8 @@ size_t entro_reader_prefetch(struct entro_reader *reader, size_t budget_bytes);
 struct entro_reply {
     const uint8_t *bytes;
     size_t size_bytes;
-    struct entro_workspace *workspace; /* the reader's */
+    struct entro_workspace *workspace; /* the reader's, as what follows */
+    bool has_ahead;                    /* there is something to decode ahead */
 };
 
 /*

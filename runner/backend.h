@@ -23,7 +23,7 @@ struct entro_backend {
      * Runs n_tokens tokens at the positions position, position + 1, ... Everything before `position` must
      * have been run; what was run at or behind it is forgotten, so that a text can be taken back. Writes the
      * logits ([n_vocabulary]) that follow the last token unless `logits` is NULL: the output head is run for
-     * nothing else. How a text is cut into runs changes no more than the last bits of a result.
+     * nothing else. How a text is cut into runs changes results by roundings alone.
      * ENTRO_ERROR_ARGUMENT: a token outside the vocabulary, a position outside the context; _FORMAT: the
      * results are no numbers, since the weights are none (the message names the tensor).
      */
@@ -31,12 +31,12 @@ struct entro_backend {
                                 size_t position, float *logits, struct entro_message *message);
 
     /*
-     * The logits that follow each of the tokens at `position` ... position + n - 1: n rows of n_vocabulary.
-     * They must be among the last `n_batch` tokens' worth of the last run: of those that the last call of
-     * `forward` ran, or where those were more than n_batch, of the last piece of it. So whoever wants all
-     * logits of a text (perplexity) runs at most n_batch tokens a call, with `logits` NULL, and then asks for
-     * as many rows at a time as its memory bears. Nothing is run or forgotten by it; any order, any number of
-     * times. ENTRO_ERROR_ARGUMENT: other positions; _FORMAT as above.
+     * The logits that follow each of the tokens at `position` ... position + n - 1, n rows of n_vocabulary,
+     * of the last call of `forward`; where that ran more than n_batch tokens, of its last piece alone. So
+     * whoever wants all logits of a text (perplexity) runs at most n_batch tokens a call, with `logits` NULL,
+     * and then asks for as many rows at a time as its memory bears: one product with the output head each.
+     * Nothing is run or forgotten by it; any order, any number of times. ENTRO_ERROR_ARGUMENT: other
+     * positions; _FORMAT as above.
      */
     enum entro_error (*logits)(struct entro_backend *backend, size_t position, size_t n, float *logits,
                                struct entro_message *message);

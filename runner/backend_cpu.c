@@ -26,17 +26,6 @@ static void for_tokens(struct entro_cpu_backend *self, entro_pool_function *func
         entro_parallel_for(self->pool, n_tokens, function, &loop);
 }
 
-/* Root mean square norm (Zhang and Sennrich, arXiv 1910.07467). */
-static void rms_norm(const float *x, const float *weight, float epsilon, size_t n, float *out)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += (double)x[i] * (double)x[i];
-    float factor = 1.0F / sqrtf((float)(sum / (double)n) + epsilon);
-    for (size_t i = 0; i < n; i++)
-        out[i] = x[i] * factor * weight[i];
-}
-
 /* normed = norm(x). */
 static void norm_token(void *context, size_t token, unsigned worker)
 {
@@ -44,8 +33,8 @@ static void norm_token(void *context, size_t token, unsigned worker)
     const struct entro_config *config = loop->self->config;
     size_t offset = token * config->n_hidden;
     (void)worker;
-    rms_norm(loop->self->state.x + offset, loop->weight, config->norm_epsilon, config->n_hidden,
-             loop->self->state.normed + offset);
+    loop->self->math->rms_norm(loop->self->state.x + offset, loop->weight, config->norm_epsilon,
+                               config->n_hidden, loop->self->state.normed + offset);
 }
 
 /* x += normed, or its norm where the model has one there. */
@@ -57,7 +46,7 @@ static void add_token(void *context, size_t token, unsigned worker)
     float *added = loop->self->state.normed + token * config->n_hidden;
     (void)worker;
     if (loop->weight != NULL)
-        rms_norm(added, loop->weight, config->norm_epsilon, config->n_hidden, added);
+        loop->self->math->rms_norm(added, loop->weight, config->norm_epsilon, config->n_hidden, added);
     for (size_t i = 0; i < config->n_hidden; i++)
         x[i] += added[i];
 }
@@ -185,8 +174,8 @@ static enum entro_error compute_logits(struct entro_backend *backend, size_t pos
     if (n == 0)
         return ENTRO_OK;
     for (size_t i = 0; i < n; i++)
-        rms_norm(state->x + (first + i) * config->n_hidden, self->weights->final_norm, config->norm_epsilon,
-                 config->n_hidden, state->normed + i * config->n_hidden);
+        self->math->rms_norm(state->x + (first + i) * config->n_hidden, self->weights->final_norm,
+                             config->norm_epsilon, config->n_hidden, state->normed + i * config->n_hidden);
     multiply(self, &self->weights->output, 1, state->normed, config->n_hidden, n, logits,
              config->n_vocabulary);
     if (!all_finite(logits, n * config->n_vocabulary))

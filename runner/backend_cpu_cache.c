@@ -1,6 +1,4 @@
 /* What comes before attention: biases, norms and rotation of queries and keys, and the KV cache. */
-#include <math.h>
-
 #include "codec/bytes.h"
 #include "codec/half.h"
 #include "runner/backend_cpu_internal.h"
@@ -9,16 +7,6 @@ size_t entro_cpu_cache_offset(const struct entro_cpu_backend *self, size_t layer
 {
     const struct entro_config *config = self->config;
     return (layer * config->n_kv_heads + kv_head) * self->base.n_context * config->head_dim * 2;
-}
-
-static void norm_head(float *head, const float *weight, float epsilon, size_t n)
-{
-    float sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += head[i] * head[i];
-    float factor = 1.0F / sqrtf(sum / (float)n + epsilon);
-    for (size_t i = 0; i < n; i++)
-        head[i] *= factor * weight[i];
 }
 
 void entro_cpu_place_token(void *context, size_t token, unsigned worker)
@@ -40,7 +28,8 @@ void entro_cpu_place_token(void *context, size_t token, unsigned worker)
     for (size_t i = 0; i < n_rotated; i++) {
         const float *norm = i < config->n_heads ? weights->query_norm : weights->key_norm;
         if (norm != NULL)
-            norm_head(row + i * head_dim, norm, config->norm_epsilon, head_dim);
+            self->math->rms_norm(row + i * head_dim, norm, config->norm_epsilon, head_dim,
+                                 row + i * head_dim);
         entro_rope_rotate(row + i * head_dim, n_pairs, cosines, sines, config->rope_interleaved);
     }
     for (size_t head = 0; head < config->n_kv_heads; head++) {

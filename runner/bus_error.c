@@ -9,7 +9,8 @@
 /* Set by the first thread that faults: the others wait for the end that it makes. */
 static atomic_flag explaining = ATOMIC_FLAG_INIT;
 
-/* Written before the handler is installed and n_weights counts them, read by the handler in whichever thread faults. */
+/* Written before the handler is installed and n_weights counts them, read by the handler in whichever thread
+ * faults. */
 static struct {
     const struct entro_weights *weights[ENTRO_BUS_ERROR_MAX_WEIGHTS];
     atomic_size_t n_weights;

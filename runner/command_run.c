@@ -27,8 +27,7 @@ static enum entro_error create_sampler(struct run *run, struct entro_message *me
         .top_p = choices->top_p,
         .min_p = choices->min_p,
         .repeat_penalty = choices->repeat_penalty,
-        .repeat_last_n =
-            choices->repeat_last_n < 0 ? run->engine.n_context : (size_t)choices->repeat_last_n,
+        .repeat_last_n = choices->repeat_last_n < 0 ? run->engine.n_context : (size_t)choices->repeat_last_n,
         .seed = run->seed};
     enum entro_error error =
         entro_sampler_create(&run->sampler, &sampling, run->engine.model.config.n_vocabulary);
@@ -165,8 +164,8 @@ int entro_command_run(int argc, char **argv)
          &choices.prompt, 0, 0},
         {ENTRO_OPTION_TEXT, "-f, --file", "FILE", "read the prompt from FILE; - is standard input",
          &choices.prompt_file, 0, 0},
-        {ENTRO_OPTION_SET, "-e, --escape", NULL, "\\n, \\t and the like in the prompt are what they stand for",
-         &choices.escape, 0, 0},
+        {ENTRO_OPTION_SET, "-e, --escape", NULL,
+         "\\n, \\t and the like in the prompt are what they stand for", &choices.escape, 0, 0},
         {ENTRO_OPTION_CLEAR, "--no-escape", NULL, "they are not (default)", &choices.escape, 0, 0},
         {ENTRO_OPTION_TEXT, "-sys, --system-prompt", "TEXT", "what a chat begins with", &choices.system, 0,
          0},

@@ -87,8 +87,7 @@ static enum entro_error answer(struct conversation *self, const struct entro_tex
     struct entro_tokens tokens = {0};
     struct entro_text text = {0};
     struct entro_generation_figures figures;
-    enum entro_error error =
-        add_message(self, ENTRO_CHAT_USER, question->data, question->size, message);
+    enum entro_error error = add_message(self, ENTRO_CHAT_USER, question->data, question->size, message);
     if (error == ENTRO_OK)
         error = encode(self, &tokens, message);
     if (error == ENTRO_OK)

@@ -87,8 +87,8 @@ void run_print_figures(const struct run *run, const struct entro_generation_figu
             (double)engine->model.weights.size_bytes / 1e6, engine->backend->name, n_threads,
             n_threads == 1 ? "" : "s");
     if (engine->preload.read_bytes > 0)
-        fprintf(stderr, "            of that %.3f s to read %.1f MB ahead, %.2f GB/s\n", engine->preload.seconds,
-                (double)engine->preload.read_bytes / 1e6,
+        fprintf(stderr, "            of that %.3f s to read %.1f MB ahead, %.2f GB/s\n",
+                engine->preload.seconds, (double)engine->preload.read_bytes / 1e6,
                 (double)engine->preload.read_bytes / 1e9 / engine->preload.seconds);
     fprintf(stderr, "prompt:     %zu tokens, %.3f s, %.1f tokens/s", figures->n_prompt,
             figures->prompt_seconds, rate(n_run, figures->prompt_seconds));

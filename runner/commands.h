@@ -18,6 +18,9 @@ int entro_exit_code(enum entro_error error);
 
 /* Each takes its name as argv[0] and returns an exit code. */
 int entro_command_run(int argc, char **argv);
+int entro_command_bench(int argc, char **argv);
+int entro_command_ppl(int argc, char **argv);
+int entro_command_tokenize(int argc, char **argv);
 int entro_command_info(int argc, char **argv);
 
 #endif

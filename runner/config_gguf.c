@@ -77,11 +77,12 @@ static enum entro_error read_rope(const struct reader *reader, struct entro_conf
         return entro_fail(reader->message, ENTRO_ERROR_UNSUPPORTED,
                           "%s: rope scaling type \"%.*s\" is not supported", reader->path,
                           (int)(name.size_bytes > 64 ? 64 : name.size_bytes), name.text);
-    float old_factor = 1.0F, factor = 1.0F, sliding_theta;
+    float old_factor = 1.0F, factor = 1.0F, multiplier = 1.0F, sliding_theta;
     size_t n_rotated;
     double theta_sliding = out->architecture->missing.rope_theta_sliding;
     if ((error = get_number(reader, "rope.scale_linear", 1.0, &old_factor)) != ENTRO_OK ||
         (error = get_number(reader, "rope.scaling.factor", 1.0, &factor)) != ENTRO_OK ||
+        (error = get_number(reader, "rope.scaling.attn_factor", 1.0, &multiplier)) != ENTRO_OK ||
         (error = get_number(reader, "rope.freq_base", out->architecture->missing.rope_theta,
                             &out->rope.theta)) != ENTRO_OK ||
         (error = get_number(reader, "rope.freq_base_swa",
@@ -91,6 +92,8 @@ static enum entro_error read_rope(const struct reader *reader, struct entro_conf
         return error;
     if (old_factor != 1.0F)
         return unsupported(reader, "rope.scale_linear other than 1");
+    if (multiplier != 1.0F)
+        return unsupported(reader, "rope.scaling.attn_factor other than 1");
     if (n_rotated != out->head_dim)
         return unsupported(reader, "a rope.dimension_count other than the head size");
     if (text_is(&name, "linear")) {

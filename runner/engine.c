@@ -48,8 +48,7 @@ enum entro_error entro_engine_open(struct entro_engine *engine, const struct ent
     entro_bus_error_explain(&engine->model.weights, "entrorun", ENTRO_EXIT_IO);
     if ((error = entro_model_open(&engine->model, options->directory, message)) != ENTRO_OK)
         return error;
-    engine->n_context =
-        options->n_context > 0 ? (size_t)options->n_context : engine->model.config.n_context;
+    engine->n_context = options->n_context > 0 ? (size_t)options->n_context : engine->model.config.n_context;
     if (engine->n_context > engine->model.config.n_context)
         return entro_fail(message, ENTRO_ERROR_ARGUMENT,
                           "a context of %zu tokens is more than the model was made for (%zu)",

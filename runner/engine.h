@@ -27,15 +27,25 @@ struct entro_engine_options {
 };
 
 /* What the options are where nothing is said. */
-#define ENTRO_ENGINE_DEFAULTS {.n_batch = 2048, .n_ubatch = 512}
+#define ENTRO_ENGINE_DEFAULTS                                                                                \
+    {                                                                                                        \
+        .n_batch = 2048, .n_ubatch = 512                                                                     \
+    }
 
 /* Rows of an option table for `o`, a struct entro_engine_options. */
 #define ENTRO_ENGINE_MODEL_ROW(o)                                                                            \
-    {ENTRO_OPTION_TEXT, "-m, --model", "DIR", "the model directory: a mounted image, or one extracted",      \
-     &(o).directory, 0, 0}
+    {                                                                                                        \
+        ENTRO_OPTION_TEXT, "-m, --model", "DIR", "the model directory: a mounted image, or one extracted",   \
+            &(o).directory, 0, 0                                                                             \
+    }
 #define ENTRO_ENGINE_ROWS(o)                                                                                 \
-    {ENTRO_OPTION_INTEGER, "-t, --threads", "N", "threads; 0 or -1: one a processor (default)",              \
-     &(o).n_threads, -1, 1024},                                                                              \
+    {ENTRO_OPTION_INTEGER,                                                                                   \
+     "-t, --threads",                                                                                        \
+     "N",                                                                                                    \
+     "threads; 0 or -1: one a processor (default)",                                                          \
+     &(o).n_threads,                                                                                         \
+     -1,                                                                                                     \
+     1024},                                                                                                  \
         {ENTRO_OPTION_INTEGER,                                                                               \
          "-b, --batch-size",                                                                                 \
          "N",                                                                                                \
@@ -50,13 +60,24 @@ struct entro_engine_options {
          &(o).n_ubatch,                                                                                      \
          1,                                                                                                  \
          1 << 24},                                                                                           \
-        {ENTRO_OPTION_SET, "--no-preload", NULL,                                                             \
+        {ENTRO_OPTION_SET,                                                                                   \
+         "--no-preload",                                                                                     \
+         NULL,                                                                                               \
          "do not read ahead weights that are not in memory yet:\nthey come as they are used",                \
-         &(o).no_preload, 0, 0},                                                                             \
-        {ENTRO_OPTION_TEXT, "-dev, --device", "NAME", "cpu or auto: there is no other device",               \
-         &(o).device, 0, 0},                                                                                 \
-        {ENTRO_OPTION_TEXT, "-ngl, --gpu-layers, --n-gpu-layers", "N",                                       \
-         "only 0 and auto: models run on the CPU alone", &(o).gpu_layers, 0, 0}
+         &(o).no_preload,                                                                                    \
+         0,                                                                                                  \
+         0},                                                                                                 \
+        {ENTRO_OPTION_TEXT,                                                                                  \
+         "-dev, --device",                                                                                   \
+         "NAME",                                                                                             \
+         "cpu or auto: there is no other device",                                                            \
+         &(o).device,                                                                                        \
+         0,                                                                                                  \
+         0},                                                                                                 \
+    {                                                                                                        \
+        ENTRO_OPTION_TEXT, "-ngl, --gpu-layers, --n-gpu-layers", "N",                                        \
+            "only 0 and auto: models run on the CPU alone", &(o).gpu_layers, 0, 0                            \
+    }
 
 struct entro_engine {
     struct entro_model model;

@@ -46,8 +46,7 @@ static enum entro_error run_prompt(const struct entro_generation *generation, co
     while (done < n_prompt && error == ENTRO_OK && !is_interrupted(generation)) {
         /* A batch at a time, so as to see an interruption. */
         size_t n = n_prompt - done < n_batch ? n_prompt - done : n_batch;
-        error =
-            run_tokens(generation, prompt + done, n, done, done + n == n_prompt ? logits : NULL, message);
+        error = run_tokens(generation, prompt + done, n, done, done + n == n_prompt ? logits : NULL, message);
         done += n;
     }
     figures->n_prompt = done;

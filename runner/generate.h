@@ -46,19 +46,20 @@ enum entro_stop {
 
 struct entro_generation_figures {
     enum entro_stop stop;
-    size_t n_prompt;     /* tokens */
-    size_t n_known;      /* of those, what had been run before */
+    size_t n_prompt; /* tokens */
+    size_t n_known;  /* of those, what had been run before */
     double prompt_seconds;
     double first_seconds; /* from the start until the first token was picked; 0: none was */
-    size_t n_generated; /* tokens sampled, an end of text among them */
-    size_t n_runs;      /* tokens of those that were run through the model: what seconds counts */
+    size_t n_generated;   /* tokens sampled, an end of text among them */
+    size_t n_runs;        /* tokens of those that were run through the model: what seconds counts */
     double generation_seconds;
 };
 
 /*
- * Runs `prompt`, which starts at position 0, and generates. Blocks. An interruption is no error. *figures is filled as
- * far as it came, whatever happens. ENTRO_ERROR_ARGUMENT: an empty prompt, one that does not fit the context,
- * tokens the model does not have; _FORMAT: logits that are no numbers; _NO_MEMORY; whatever the sink returns.
+ * Runs `prompt`, which starts at position 0, and generates. Blocks. An interruption is no error. *figures is
+ * filled as far as it came, whatever happens. ENTRO_ERROR_ARGUMENT: an empty prompt, one that does not fit
+ * the context, tokens the model does not have; _FORMAT: logits that are no numbers; _NO_MEMORY; whatever the
+ * sink returns.
  */
 enum entro_error entro_generate(const struct entro_generation *generation, const uint32_t *prompt,
                                 size_t n_prompt, struct entro_generation_figures *figures,

@@ -40,7 +40,7 @@ static bool has_amx(void)
 
 static bool has_avx512(void)
 {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
 #endif
@@ -49,6 +49,10 @@ const struct entro_kernels *entro_kernels_by_name(const char *name)
 {
     if (strcmp(name, "portable") == 0)
         return &entro_kernels_portable;
+#ifdef __aarch64__
+    if (strcmp(name, "neon") == 0)
+        return &entro_kernels_neon;
+#endif
 #ifdef __x86_64__
     if (strcmp(name, "avx2") == 0 && has_avx2())
         return &entro_kernels_avx2;
@@ -64,7 +68,7 @@ const struct entro_kernels *entro_kernels_by_name(const char *name)
 
 const struct entro_kernels *entro_kernels_best(void)
 {
-    static const char *const fastest_first[] = {"amx", "vnni", "avx512", "avx2"};
+    static const char *const fastest_first[] = {"amx", "vnni", "avx512", "avx2", "neon"};
     for (size_t i = 0; i < sizeof fastest_first / sizeof fastest_first[0]; i++) {
         const struct entro_kernels *kernels = entro_kernels_by_name(fastest_first[i]);
         if (kernels != NULL)

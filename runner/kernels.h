@@ -47,6 +47,10 @@ struct entro_kernels {
     entro_dot_function *dot_f32;  /* little-endian F32 */
     entro_dot_function *dot_f16;  /* little-endian F16 */
     entro_dot_function *dot_bf16; /* little-endian BF16 */
+    /* GGUF's blocks of 32, whole ones; NULL where the variant has none. */
+    entro_dot_function *dot_q8_0;
+    entro_dot_function *dot_q4_0;
+    entro_dot_function *dot_q4_1;
     /* y[i] += factor * row[i], row as F16 (the values of the KV cache). */
     void (*add_f16)(float *y, float factor, const uint8_t *row, size_t n);
 
@@ -67,8 +71,9 @@ struct entro_kernels {
 extern const struct entro_kernels entro_kernels_portable;
 
 /*
- * The variant called "portable", "avx2", "avx512", "vnni" or "amx"; NULL where there is no such name or this
- * machine cannot run it. Thread-safe, as is entro_kernels_best: the fastest variant that this machine runs.
+ * The variant called "portable", "avx2", "avx512", "vnni", "amx" or "neon"; NULL where there is no such name
+ * or this machine cannot run it. Thread-safe, as is entro_kernels_best: the fastest variant that this machine
+ * runs.
  */
 const struct entro_kernels *entro_kernels_by_name(const char *name);
 const struct entro_kernels *entro_kernels_best(void);

@@ -139,6 +139,7 @@ static void add_f16(float *y, float factor, const uint8_t *row, size_t n)
 
 #define COMMON                                                                                               \
     .dot_u8 = dot_u8, .dot_u4 = dot_u4, .dot_f32 = dot_f32, .dot_f16 = dot_f16, .dot_bf16 = dot_bf16,        \
+    .dot_q8_0 = entro_avx2_dot_q8_0, .dot_q4_0 = entro_avx2_dot_q4_0, .dot_q4_1 = entro_avx2_dot_q4_1,       \
     .add_f16 = add_f16, .widen_u8 = entro_avx512_widen_u8, .widen_u4 = entro_avx512_widen_u4,                \
     .widen_f16 = entro_avx512_widen_f16, .widen_bf16 = entro_avx512_widen_bf16,                              \
     .transpose_tile = entro_avx512_transpose_tile, .multiply_f32 = entro_avx512_multiply_f32

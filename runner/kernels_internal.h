@@ -4,6 +4,10 @@
 
 #include "runner/kernels.h"
 
+#ifdef __aarch64__
+extern const struct entro_kernels entro_kernels_neon;
+#endif
+
 #ifdef __x86_64__
 extern const struct entro_kernels entro_kernels_avx2;
 extern const struct entro_kernels entro_kernels_avx512;
@@ -16,6 +20,9 @@ void entro_amx_multiply(const uint8_t *panel, const struct entro_fixed_batch *ba
                         const float *factors, const float *addend, size_t addend_stride, float *y,
                         size_t y_stride);
 
+entro_dot_function entro_avx2_dot_q8_0;
+entro_dot_function entro_avx2_dot_q4_0;
+entro_dot_function entro_avx2_dot_q4_1;
 entro_widen_codes_function entro_avx2_widen_u8;
 entro_widen_codes_function entro_avx2_widen_u4;
 entro_widen_function entro_avx2_widen_f16;

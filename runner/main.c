@@ -11,7 +11,10 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *help;
 } commands[] = {
-    {"run", entro_command_run, "generate text from a prompt"},
+    {"run", entro_command_run, "generate text from a prompt, or hold a conversation"},
+    {"bench", entro_command_bench, "measure a model's speed"},
+    {"ppl", entro_command_ppl, "measure how well a model predicts a text"},
+    {"tokenize", entro_command_tokenize, "show a text's tokens"},
     {"info", entro_command_info, "say what model a directory holds"},
 };
 

@@ -175,21 +175,35 @@ static float dot_blocks(const struct entro_matrix *matrix, const struct entro_ke
     return sum;
 }
 
+/* NULL where no kernel reads the type as it is. */
+static entro_dot_function *dot_of(const struct entro_kernels *kernels, enum entro_dtype dtype)
+{
+    switch ((int)dtype) {
+    case ENTRO_DTYPE_F32:
+        return kernels->dot_f32;
+    case ENTRO_DTYPE_F16:
+        return kernels->dot_f16;
+    case ENTRO_DTYPE_BF16:
+        return kernels->dot_bf16;
+    case ENTRO_DTYPE_Q8_0:
+        return kernels->dot_q8_0;
+    case ENTRO_DTYPE_Q4_0:
+        return kernels->dot_q4_0;
+    case ENTRO_DTYPE_Q4_1:
+        return kernels->dot_q4_1;
+    default:
+        return NULL;
+    }
+}
+
 static void times_dtype(const struct entro_matrix *matrix, const struct entro_kernels *kernels,
                         const float *x, size_t first, size_t n, float *y)
 {
     size_t stride = row_bytes(matrix);
-    bool has_kernel = true;
-    entro_dot_function *dot = kernels->dot_f32;
-    if (matrix->dtype == ENTRO_DTYPE_F16)
-        dot = kernels->dot_f16;
-    else if (matrix->dtype == ENTRO_DTYPE_BF16)
-        dot = kernels->dot_bf16;
-    else
-        has_kernel = matrix->dtype == ENTRO_DTYPE_F32;
+    entro_dot_function *dot = dot_of(kernels, matrix->dtype);
     for (size_t i = first; i < first + n; i++) {
         const uint8_t *row = matrix->data + i * stride;
-        y[i] = has_kernel ? dot(row, x, matrix->n_columns) : dot_blocks(matrix, kernels, row, x);
+        y[i] = dot != NULL ? dot(row, x, matrix->n_columns) : dot_blocks(matrix, kernels, row, x);
     }
 }
 

@@ -140,8 +140,7 @@ static enum entro_error read_pieces(struct preload *self)
 static bool fits_memory(uint64_t size_bytes)
 {
     long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
-    return pages <= 0 || page_bytes <= 0 ||
-           size_bytes < (uint64_t)pages * (uint64_t)page_bytes / 10 * 9;
+    return pages <= 0 || page_bytes <= 0 || size_bytes < (uint64_t)pages * (uint64_t)page_bytes / 10 * 9;
 }
 
 enum entro_error entro_preload(const struct entro_weights *weights, struct entro_preload_figures *figures,

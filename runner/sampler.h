@@ -11,14 +11,14 @@
 #include "codec/error.h"
 
 struct entro_sampling {
-    float temperature; /* <= 0: always the most likely token, without the three filters below */
-    size_t top_k;      /* only the k most likely tokens; 0: all */
-    float top_p;       /* only the most likely ones that together have this probability; 1: all */
-    float min_p;       /* only those with this share of the most likely one's probability; 0: all */
-    float repeat_penalty; /* logits of recent tokens are divided by it (multiplied where negative); 0 and 1: no
-                             penalty. Counts at temperature 0 too. */
+    float temperature;    /* <= 0: always the most likely token, without the three filters below */
+    size_t top_k;         /* only the k most likely tokens; 0: all */
+    float top_p;          /* only the most likely ones that together have this probability; 1: all */
+    float min_p;          /* only those with this share of the most likely one's probability; 0: all */
+    float repeat_penalty; /* logits of recent tokens are divided by it (multiplied where negative); 0 and 1:
+                             no penalty. Counts at temperature 0 too. */
     size_t repeat_last_n; /* how many tokens are recent */
-    uint64_t seed;     /* the same seed and logits give the same tokens on every machine */
+    uint64_t seed;        /* the same seed and logits give the same tokens on every machine */
 };
 
 struct entro_sampler;

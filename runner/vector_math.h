@@ -8,6 +8,9 @@
 #include <stddef.h>
 
 struct entro_vector_math {
+    /* out[i] = x[i] / sqrt(mean of squares + epsilon) * weight[i]: the root mean square norm (Zhang and
+     * Sennrich, arXiv 1910.07467). `out` may be x. */
+    void (*rms_norm)(const float *x, const float *weight, float epsilon, size_t n, float *out);
     /* The largest of x[0..n); -infinity for none. NaN may be left out. */
     float (*largest)(const float *x, size_t n);
     /* x[i] = exp(x[i] - shift), and returns their sum. Results below 1e-37 are some number below it. */

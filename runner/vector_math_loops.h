@@ -36,6 +36,22 @@ static inline float exp_one(float x)
     return y * entro_f32_from_bits((entro_f32_bits(shifted) << 23) + 0x3f800000U);
 }
 
+static void rms_norm(const float *x, const float *weight, float epsilon, size_t n, float *out)
+{
+    double lanes[LANES] = {0}, sum = 0;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t j = 0; j < LANES; j++)
+            lanes[j] += (double)x[i + j] * (double)x[i + j];
+    for (; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    for (size_t j = 0; j < LANES; j++)
+        sum += lanes[j];
+    float factor = 1.0F / sqrtf((float)(sum / (double)n) + epsilon);
+    for (i = 0; i < n; i++)
+        out[i] = x[i] * factor * weight[i];
+}
+
 static float largest(const float *x, size_t n)
 {
     float lanes[LANES], result = -INFINITY;
@@ -108,6 +124,7 @@ static void gelu_times(float *restrict gate, const float *restrict up, size_t n)
 }
 
 const struct entro_vector_math VARIANT = {
+    .rms_norm = rms_norm,
     .largest = largest,
     .exp_sum = exp_sum,
     .silu_times = silu_times,

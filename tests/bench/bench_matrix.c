@@ -40,6 +40,8 @@ static const struct encoding encodings[] = {
     {"F16", ENTRO_MATRIX_DTYPE, ENTRO_DTYPE_F16, 512, false},
     {"F32", ENTRO_MATRIX_DTYPE, ENTRO_DTYPE_F32, 1024, false},
     {"Q8_0", ENTRO_MATRIX_DTYPE, ENTRO_DTYPE_Q8_0, 272, false},
+    {"Q4_1", ENTRO_MATRIX_DTYPE, ENTRO_DTYPE_Q4_1, 160, false},
+    {"Q4_K", ENTRO_MATRIX_DTYPE, ENTRO_DTYPE_Q4_K, 144, false},
 };
 
 static struct entro_pool *pool;

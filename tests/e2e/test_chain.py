@@ -84,7 +84,7 @@ def test_the_mount_and_the_extracted_files_are_the_same_and_generate_the_same_te
 
 @needs_fuse
 @pytest.mark.smollm2
-@pytest.mark.parametrize("bits,limit", [(8, 1.015), (4, 1.04)])
+@pytest.mark.parametrize("bits,limit", [(8, 1.010), (4, 1.035)])
 def test_smollm2_is_small_and_exact_for_an_independent_reader(run, mount, smollm2, tmp_path, bits, limit):
     image = tmp_path / "smollm2.entrofs"
     report = json.loads(run("mkentrofs", "--bits", bits, "--report", "json", smollm2, image, check=True).stdout)

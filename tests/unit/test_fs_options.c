@@ -13,6 +13,7 @@
 
 #include "fs/mount_options.h"
 #include "fs/mountpoint.h"
+#include "fs/reader.h"
 
 #define MAX_ARGUMENTS 8
 
@@ -41,7 +42,7 @@ static void image_and_mount_point_are_taken(void **state)
     assert_true(options.foreground);
     assert_int_equal(options.cache_bytes, 32 << 20);
     assert_int_equal(options.readahead_kib, 1024);
-    assert_int_equal(options.prefetch_bytes, 8 << 20);
+    assert_true(options.prefetch_bytes == ENTRO_PREFETCH_AUTOMATIC);
     assert_false(options.lock_image);
     assert_string_equal(options.kernel, "");
     entro_mount_options_free(&options);

@@ -12,7 +12,7 @@
 #include "codec/half.h"
 #include "runner/kernels.h"
 
-static const char *const variants[] = {"portable", "avx2", "avx512"};
+static const char *const variants[] = {"portable", "avx2", "avx512", "vnni", "amx", "neon"};
 static const size_t sizes[] = {0,  1,  2,  3,  7,  8,  9,   15,  16,  17,   31,  32,
                                33, 47, 63, 64, 65, 96, 127, 129, 576, 1001, 1536};
 
@@ -141,6 +141,90 @@ static void adding_a_scaled_row_touches_nothing_behind_it(void **state)
     }
 }
 
+/* Fixed-point inputs: element j of a block of n lies at this place of a plane. */
+static size_t place_of(enum entro_fixed_order order, size_t j)
+{
+    if (order == ENTRO_FIXED_IN_ORDER)
+        return j;
+    return j / 64 * 64 + (j % 2) * 32 + j % 64 / 2;
+}
+
+static void check_fixed(const struct entro_fixed_kernels *fixed, enum entro_fixed_order order, size_t n,
+                        bool with_columns)
+{
+    size_t plane = entro_fixed_padded(n);
+    float *x = malloc(n * sizeof *x), *column = malloc(n * sizeof *column);
+    int8_t *digits = malloc(ENTRO_FIXED_DIGITS * plane);
+    uint8_t *is_element = calloc(plane, 1);
+    assert_true(x != NULL && column != NULL && digits != NULL && is_element != NULL);
+    double largest = 0, sums[ENTRO_FIXED_DIGITS] = {0};
+    for (size_t j = 0; j < n; j++) {
+        x[j] = random_float() * (j == n / 2 ? 1000.0F : 1.0F);
+        column[j] = with_columns ? 0.5F + (float)(j % 4) : 1.0F;
+        largest = fmax(largest, fabs((double)x[j] * column[j]));
+    }
+    struct entro_fixed_block block;
+    fixed->fix(x, with_columns ? column : NULL, n, order, digits, &block);
+    for (size_t j = 0; j < n; j++) {
+        size_t place = place_of(order, j);
+        double value = 65536.0 * digits[place] + 256.0 * digits[plane + place] + digits[2 * plane + place];
+        is_element[place] = 1;
+        assert_true(fabs(value * block.scale - (double)x[j] * column[j]) <= largest / (1 << 22));
+    }
+    for (size_t d = 0; d < ENTRO_FIXED_DIGITS; d++) {
+        for (size_t place = 0; place < plane; place++) {
+            sums[d] += digits[d * plane + place];
+            assert_true(is_element[place] || digits[d * plane + place] == 0);
+        }
+        assert_true(sums[d] == block.sums[d]);
+    }
+    free(x);
+    free(column);
+    free(digits);
+    free(is_element);
+}
+
+static void fixed_point_inputs_keep_23_bits_and_know_their_sums(void **state)
+{
+    (void)state;
+    for (size_t v = 0; v < sizeof variants / sizeof variants[0]; v++) {
+        const struct entro_kernels *kernels = entro_kernels_by_name(variants[v]);
+        if (kernels == NULL || kernels->fixed == NULL)
+            continue;
+        for (size_t s = 1; s < sizeof sizes / sizeof sizes[0]; s++)
+            for (int kind = 0; kind < 4; kind++)
+                check_fixed(kernels->fixed, kind % 2 == 0 ? ENTRO_FIXED_IN_ORDER : ENTRO_FIXED_BY_NIBBLE,
+                            sizes[s], kind / 2 != 0);
+        check_fixed(kernels->fixed, ENTRO_FIXED_IN_ORDER, ENTRO_FIXED_COLUMNS, true);
+    }
+}
+
+/* The largest sums there are: they must not overflow. */
+static void extreme_codes_and_inputs_do_not_overflow(void **state)
+{
+    (void)state;
+    static uint8_t codes[ENTRO_FIXED_COLUMNS];
+    static float x[ENTRO_FIXED_COLUMNS];
+    static int8_t digits[ENTRO_FIXED_DIGITS * ENTRO_FIXED_COLUMNS];
+    memset(codes, 255, sizeof codes);
+    for (size_t j = 0; j < ENTRO_FIXED_COLUMNS; j++)
+        x[j] = 3e38F / (ENTRO_FIXED_COLUMNS * 5000.0F);
+    for (size_t v = 0; v < sizeof variants / sizeof variants[0]; v++) {
+        const struct entro_kernels *kernels = entro_kernels_by_name(variants[v]);
+        struct entro_fixed_block block;
+        float y;
+        if (kernels == NULL || kernels->fixed == NULL)
+            continue;
+        kernels->fixed->fix(x, NULL, ENTRO_FIXED_COLUMNS, ENTRO_FIXED_IN_ORDER, digits, &block);
+        for (int32_t zero = -ENTRO_FIXED_MAX_ZERO; zero <= ENTRO_FIXED_MAX_ZERO;
+             zero += ENTRO_FIXED_MAX_ZERO) {
+            double expected = (255.0 - zero) * ENTRO_FIXED_COLUMNS * (double)x[0];
+            kernels->fixed->dots_u8(codes, 0, 1, ENTRO_FIXED_COLUMNS, digits, &block, zero, &y, false);
+            assert_true(fabs((double)y - expected) <= 1e-6 * fabs(expected));
+        }
+    }
+}
+
 static void an_unknown_variant_is_not_found(void **state)
 {
     (void)state;
@@ -156,6 +240,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_variant_gives_the_same_dot_products),
         cmocka_unit_test(adding_a_scaled_row_touches_nothing_behind_it),
+        cmocka_unit_test(fixed_point_inputs_keep_23_bits_and_know_their_sums),
+        cmocka_unit_test(extreme_codes_and_inputs_do_not_overflow),
         cmocka_unit_test(an_unknown_variant_is_not_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -127,9 +127,14 @@ static void fill_dtype(struct fixture *f, enum entro_dtype dtype)
                 entro_store_u16(f->data + 2 * i, dtype == ENTRO_DTYPE_F16 ? entro_f32_to_f16(value)
                                                                           : entro_f32_to_bf16(value));
         }
-    else /* Q8_0: an F16 step and 32 signed bytes */
-        for (size_t i = 0; i < n_bytes; i++)
-            f->data[i] = i % 34 == 0 ? 0 : i % 34 == 1 ? 0x24 : (uint8_t)random_u32();
+    else
+        for (size_t i = 0; i < n_bytes; i++) {
+            /* Steps and offsets, where blocks begin, are small F16 numbers; codes are anything. */
+            size_t at = i % info->block_bytes, n_heads = dtype == ENTRO_DTYPE_Q4_1 ? 4 : 2;
+            f->data[i] = (uint8_t)random_u32();
+            if (at < n_heads)
+                f->data[i] = at % 2 == 0 ? f->data[i] : (uint8_t)(0x20 + random_u32() % 8);
+        }
     entro_dequantize_f32(dtype, f->data, n, values);
     for (size_t i = 0; i < n; i++)
         f->weights[i] = (double)values[i];
@@ -299,15 +304,16 @@ static void products_of_float_types_are_exact_to_rounding(void **state)
         }
 }
 
-static void block_types_are_dequantized_piece_by_piece(void **state)
+static void block_types_are_read_as_they_are(void **state)
 {
     (void)state;
     static const size_t tokens[] = {1, 4, 21};
     static const size_t widths[] = {32, 64, 544, 2240};
-    for (size_t i = 0; i < 4; i++) {
+    static const enum entro_dtype dtypes[] = {ENTRO_DTYPE_Q8_0, ENTRO_DTYPE_Q4_0, ENTRO_DTYPE_Q4_1};
+    for (size_t i = 0; i < 12; i++) {
         struct fixture f;
-        begin(&f, 34, widths[i]);
-        fill_dtype(&f, ENTRO_DTYPE_Q8_0);
+        begin(&f, 34, widths[i / 3]);
+        fill_dtype(&f, dtypes[i % 3]);
         for (size_t t = 0; t < 3; t++)
             check(&f, tokens[t]);
         free_matrix(&f);
@@ -407,7 +413,7 @@ int main(void)
         cmocka_unit_test(any_number_of_tokens_is_taken),
         cmocka_unit_test(wide_products_of_codes_follow_the_formula),
         cmocka_unit_test(products_of_float_types_are_exact_to_rounding),
-        cmocka_unit_test(block_types_are_dequantized_piece_by_piece),
+        cmocka_unit_test(block_types_are_read_as_they_are),
         cmocka_unit_test(a_zero_point_need_not_be_an_integer_or_a_code),
         cmocka_unit_test(a_value_that_is_no_number_is_not_swallowed),
         cmocka_unit_test(small_elements_survive_beside_large_ones),

@@ -124,8 +124,8 @@ static void check_logits(const char *kernels, unsigned n_threads)
 static void logits_match_the_reference(void **state)
 {
     (void)state;
-    static const char *const variants[] = {"portable", "avx2", "avx512"};
-    for (size_t i = 0; i < 3; i++)
+    static const char *const variants[] = {"portable", "avx2", "avx512", "vnni", "amx", "neon"};
+    for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++)
         if (entro_kernels_by_name(variants[i]) != NULL)
             check_logits(variants[i], (unsigned)i + 1);
 }

@@ -65,6 +65,32 @@ static void exponentials_and_their_sum_are_right(void **state)
     for_all(check_exp_sum);
 }
 
+static void check_norm(const struct entro_vector_math *math, size_t n)
+{
+    float x[N], weight[N], out[N];
+    double sum = 0;
+    if (n == 0)
+        return;
+    fill(x, n);
+    for (size_t i = 0; i < n; i++) {
+        weight[i] = (float)(i % 5) - 1.5F;
+        sum += (double)x[i] * (double)x[i];
+    }
+    math->rms_norm(x, weight, 1e-5F, n, out);
+    math->rms_norm(x, weight, 1e-5F, n, x);
+    for (size_t i = 0; i < n; i++)
+        assert_true(x[i] == out[i]);
+    fill(x, n);
+    for (size_t i = 0; i < n; i++)
+        assert_near((double)out[i], (double)x[i] / sqrt(sum / (double)n + 1e-5) * (double)weight[i], 1e-6);
+}
+
+static void norms_are_right(void **state)
+{
+    (void)state;
+    for_all(check_norm);
+}
+
 static void check_largest(const struct entro_vector_math *math, size_t n)
 {
     float x[N], expected = -INFINITY;
@@ -128,9 +154,8 @@ static void what_is_no_number_stays_none(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exponentials_and_their_sum_are_right),
-        cmocka_unit_test(the_largest_is_found_wherever_it_is),
-        cmocka_unit_test(activations_are_right),
+        cmocka_unit_test(exponentials_and_their_sum_are_right), cmocka_unit_test(norms_are_right),
+        cmocka_unit_test(the_largest_is_found_wherever_it_is),  cmocka_unit_test(activations_are_right),
         cmocka_unit_test(what_is_no_number_stays_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 """Writes references.json: what transformers makes of a tiny model of each architecture, for the runner's tests.
 
-Nothing but the configs, the names and shapes of the tensors, the tokens and some of the logits is kept: the
-weights come out of weights.py again. Float32 arithmetic over weights that
-BF16 holds exactly. Only the remaking needs torch and transformers:
+Nothing but the configs, the names and shapes of the tensors, the tokens and some of the logits is kept: the weights
+come out of weights.py again. Float32 arithmetic over weights that BF16 holds exactly. Only the remaking needs torch and
+transformers:
 
     pip install torch==2.15.0 transformers==5.24.0 numpy==2.4.6
     python3 make_references.py
