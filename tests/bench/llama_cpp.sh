@@ -30,6 +30,8 @@ if ! "$python" -c 'import llama_cpp' 2>/dev/null; then
     flags+=" $(switch GGML_AVX512 avx512f) $(switch GGML_AVX512_VBMI avx512vbmi) $(switch GGML_AVX512_VNNI avx512_vnni) $(switch GGML_AVX512_BF16 avx512_bf16)"
     if command -v clang++ >/dev/null; then
         flags+=" -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DGGML_OPENMP=OFF"
+        # clang before 16 announces AMX by another name than the one that llama.cpp asks for.
+        if has amx_int8; then flags+=" -DCMAKE_C_FLAGS=-D__AMX_INT8__=1 -DCMAKE_CXX_FLAGS=-D__AMX_INT8__=1"; fi
         flags+=" $(switch GGML_AMX_TILE amx_tile) $(switch GGML_AMX_INT8 amx_int8) $(switch GGML_AMX_BF16 amx_bf16)"
     fi
     python3 -m venv "$work/venv"
