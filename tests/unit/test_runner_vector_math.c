@@ -67,7 +67,7 @@ static void exponentials_and_their_sum_are_right(void **state)
 
 static void check_norm(const struct entro_vector_math *math, size_t n)
 {
-    float x[N], weight[N], out[N];
+    float x[N] = {0}, weight[N] = {0}, out[N];
     double sum = 0;
     if (n == 0)
         return;
@@ -93,7 +93,7 @@ static void norms_are_right(void **state)
 
 static void check_largest(const struct entro_vector_math *math, size_t n)
 {
-    float x[N], expected = -INFINITY;
+    float x[N] = {0}, expected = -INFINITY;
     fill(x, n);
     for (size_t place = 0; place < n; place++) {
         float old = x[place];
@@ -113,7 +113,7 @@ static void the_largest_is_found_wherever_it_is(void **state)
 
 static void check_gates(const struct entro_vector_math *math, size_t n)
 {
-    float x[N], silu[N], gelu[N], up[N];
+    float x[N], silu[N], gelu[N], up[N] = {0};
     fill(x, n);
     fill(silu, n);
     fill(gelu, n);
