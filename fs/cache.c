@@ -32,6 +32,12 @@ struct list {
     struct entro_cache_entry *newest, *oldest;
 };
 
+/* A value of which a part has been made alone. */
+struct touched {
+    uint64_t key;
+    size_t n_bytes; /* of the part; 0: none is remembered here */
+};
+
 struct entro_cache {
     size_t budget_bytes;
     void (*destroy)(void *value);
@@ -42,6 +48,8 @@ struct entro_cache {
     size_t n_failures;
     struct list values, used_up, failures;
     size_t used_up_bytes; /* of used_bytes */
+    struct touched touched[ENTRO_CACHE_MAX_TOUCHED];
+    unsigned next_touched; /* the oldest of them */
     struct entro_cache_entry *buckets[N_BUCKETS];
 };
 
@@ -205,6 +213,30 @@ static struct entro_cache_entry *add_entry(struct entro_cache *cache, uint64_t k
     return entry;
 }
 
+static struct touched *find_touched(struct entro_cache *cache, uint64_t key)
+{
+    for (unsigned i = 0; i < ENTRO_CACHE_MAX_TOUCHED; i++)
+        if (cache->touched[i].key == key && cache->touched[i].n_bytes > 0)
+            return &cache->touched[i];
+    return NULL;
+}
+
+bool entro_cache_touch(struct entro_cache *cache, uint64_t key, size_t n_bytes, size_t cost_bytes)
+{
+    bool is_best = false;
+    pthread_mutex_lock(&cache->mutex);
+    if (find(cache, key) == NULL) {
+        bool is_never_kept = cost_bytes > cache->budget_bytes;
+        is_best = is_never_kept || find_touched(cache, key) == NULL;
+        if (is_best && !is_never_kept) {
+            cache->touched[cache->next_touched] = (struct touched){.key = key, .n_bytes = n_bytes};
+            cache->next_touched = (cache->next_touched + 1) % ENTRO_CACHE_MAX_TOUCHED;
+        }
+    }
+    pthread_mutex_unlock(&cache->mutex);
+    return is_best;
+}
+
 /* A remembered failure that may have passed is to be tried again by whoever asks first. */
 static bool is_to_be_retried(const struct entro_cache_entry *entry)
 {
@@ -231,7 +263,12 @@ enum entro_cache_answer entro_cache_claim(struct entro_cache *cache, uint64_t ke
             *error = ENTRO_ERROR_NO_MEMORY;
             answer = ENTRO_CACHE_FAILED;
         } else {
+            struct touched *touched = find_touched(cache, key);
             entry->n_users = 1;
+            if (touched != NULL) { /* what has been read before counts, and is not asked for again */
+                entry->n_read = touched->n_bytes;
+                touched->n_bytes = 0;
+            }
             answer = ENTRO_CACHE_MINE;
         }
         goto out;

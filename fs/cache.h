@@ -31,6 +31,10 @@
  * a few dozen blocks, whose memory is still in a processor's cache when it is used for the next ones. */
 #define ENTRO_CACHE_USED_UP_BYTES ((size_t)2 << 20)
 
+/* Values of which a part has been made alone that are remembered: more than readers are at work at a time,
+ * and so few that random reads of a large file nearly always find theirs untouched. */
+#define ENTRO_CACHE_MAX_TOUCHED 64
+
 struct entro_cache;
 struct entro_cache_entry;
 
@@ -50,6 +54,14 @@ void entro_cache_free(struct entro_cache *cache);
 /* May wait for another thread's claim. */
 enum entro_cache_answer entro_cache_claim(struct entro_cache *cache, uint64_t key,
                                           struct entro_cache_entry **entry, enum entro_error *error);
+
+/*
+ * For a caller that can make n_bytes (> 0) of a value of cost_bytes alone, for a fraction of the cost: true
+ * where that is best. False where the value is there, is being made or has failed, or a part of it has been
+ * asked for lately (it is remembered by this call): then claim it, so that many small reads make it once. A
+ * value that is beyond the whole budget is always best had in parts.
+ */
+bool entro_cache_touch(struct entro_cache *cache, uint64_t key, size_t n_bytes, size_t cost_bytes);
 
 /* Of an entry held (after READY or give). */
 void *entro_cache_value(const struct entro_cache_entry *entry);

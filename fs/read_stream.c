@@ -104,6 +104,26 @@ void entro_block_close(struct entro_read *read, struct entro_open_block *open, s
     open->entry = NULL;
 }
 
+/*
+ * Bytes begin..begin+n of a block alone, where they are few and nobody has asked for another part of it
+ * lately. False where not, or where it goes wrong: whoever decodes the block as a whole finds out why, once
+ * for all, and reports it.
+ */
+static bool read_part(struct entro_read *read, const struct entro_plane *plane, uint64_t block, size_t begin,
+                      size_t n, uint8_t *target)
+{
+    struct entro_reader *reader = read->reader;
+    size_t block_size = entro_plane_block_size(plane, block);
+    if (!entro_read_wants_part(read, n, block_size) ||
+        !entro_cache_touch(reader->blocks, plane->first_block + block, n, block_size) ||
+        entro_image_decode_range(reader->image, plane, block, begin, n, target, read->workspace->decoder,
+                                 NULL) != ENTRO_OK)
+        return false;
+    entro_count(&reader->stats.blocks_partial, 1);
+    entro_count(&reader->stats.bytes_partial, n);
+    return true;
+}
+
 /* Bytes offset..offset+size of a plane. Blocks that are wanted as a whole are decoded straight to the target.
  */
 static enum entro_error read_plane(struct entro_read *read, uint32_t stream, const struct entro_plane *plane,
@@ -114,15 +134,18 @@ static enum entro_error read_plane(struct entro_read *read, uint32_t stream, con
         size_t begin = (size_t)(offset % plane->block_bytes);
         size_t block_size = entro_plane_block_size(plane, block);
         size_t n = block_size - begin < size ? block_size - begin : size;
-        struct entro_open_block open;
-        enum entro_error error =
-            entro_block_open(read, stream, plane, block, n == block_size ? target : NULL, &open);
-        if (error != ENTRO_OK)
-            return error;
-        assert(target != NULL && open.bytes != NULL);
-        if (open.bytes != target)
-            memcpy(target, open.bytes + begin, n);
-        entro_block_close(read, &open, n);
+        assert(target != NULL);
+        if (!read_part(read, plane, block, begin, n, target)) {
+            struct entro_open_block open;
+            enum entro_error error =
+                entro_block_open(read, stream, plane, block, n == block_size ? target : NULL, &open);
+            if (error != ENTRO_OK)
+                return error;
+            assert(open.bytes != NULL);
+            if (open.bytes != target)
+                memcpy(target, open.bytes + begin, n);
+            entro_block_close(read, &open, n);
+        }
         target += n;
         offset += n;
         size -= n;

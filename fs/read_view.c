@@ -181,7 +181,7 @@ static void convert(const struct entro_view *view, const struct granules *granul
 
 /*
  * Converts what of code bytes begin..end (within one block of a plain stream, or fitting a piece) is wanted:
- * straight from the cache, or decoded beside it where the whole block is wanted.
+ * straight from the cache, or decoded beside it where the whole block or little of it is wanted.
  */
 static enum entro_error read_codes_and_convert(struct entro_read *read, const struct entro_view *view,
                                                const struct granules *granules, uint32_t stream,
@@ -189,16 +189,17 @@ static enum entro_error read_codes_and_convert(struct entro_read *read, const st
                                                uint8_t *target)
 {
     const struct entro_stream *facts = entro_image_stream(read->reader->image, stream);
-    uint64_t first = begin / granules->code_bytes;
-    if (!entro_stream_is_plain(facts)) {
+    const struct entro_plane *plane = &facts->planes[0];
+    uint64_t first = begin / granules->code_bytes, block = begin / plane->block_bytes;
+    bool is_plain = entro_stream_is_plain(facts);
+    size_t block_size = is_plain ? entro_plane_block_size(plane, block) : 0;
+    if (!is_plain || entro_read_wants_part(read, n_codes, block_size)) {
         enum entro_error error = entro_read_stream(read, stream, begin, n_codes, read->workspace->codes);
         if (error == ENTRO_OK)
             convert(view, granules, first, read->workspace->codes, skip, size, target);
         return error;
     }
-    const struct entro_plane *plane = &facts->planes[0];
-    uint64_t block = begin / plane->block_bytes;
-    bool is_whole = n_codes == entro_plane_block_size(plane, block);
+    bool is_whole = n_codes == block_size;
     struct entro_open_block open;
     enum entro_error error =
         entro_block_open(read, stream, plane, block, is_whole ? read->workspace->codes : NULL, &open);

@@ -18,7 +18,9 @@
     X(bytes_prefetched) /* of files, decoded before anybody asked */                                         \
     X(blocks_decoded)                                                                                        \
     X(bytes_decoded)                                                                                         \
-    X(blocks_failed) /* decoded in vain: each is also a line in the log */                                   \
+    X(blocks_partial) /* not decoded, but for a small part of them */                                        \
+    X(bytes_partial)  /* these parts */                                                                      \
+    X(blocks_failed)  /* decoded in vain: each is also a line in the log */                                  \
     X(cache_hits)                                                                                            \
     X(cache_joins) /* waited for a block that another thread was decoding */                                 \
     X(cache_evictions)                                                                                       \
