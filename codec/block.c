@@ -33,27 +33,50 @@ struct entro_block entro_block_encode(const struct entro_pivot *pivot, const uin
     return block;
 }
 
+/* Whether the stored bytes are those that were written, and as many as the method needs. */
+static enum entro_error check(const struct entro_pivot *pivot, struct entro_block block,
+                              const uint8_t *stored, size_t size)
+{
+    if (entro_checksum64(stored, block.stored_bytes) != block.xxh3_64)
+        return ENTRO_ERROR_CHECKSUM;
+    bool fits = false;
+    switch (block.method) {
+    case ENTRO_METHOD_CONSTANT:
+        fits = block.stored_bytes == 1;
+        break;
+    case ENTRO_METHOD_RAW:
+        fits = block.stored_bytes == size;
+        break;
+    case ENTRO_METHOD_CODED:
+        fits = pivot != NULL && block.stored_bytes < size;
+        break;
+    }
+    return fits ? ENTRO_OK : ENTRO_ERROR_FORMAT;
+}
+
 enum entro_error entro_block_decode(const struct entro_pivot *pivot, struct entro_block block,
                                     const uint8_t *stored, uint8_t *target, size_t size,
                                     struct entro_pivot_scratch *scratch)
 {
-    if (entro_checksum64(stored, block.stored_bytes) != block.xxh3_64)
-        return ENTRO_ERROR_CHECKSUM;
-    switch (block.method) {
-    case ENTRO_METHOD_CONSTANT:
-        if (block.stored_bytes != 1)
-            return ENTRO_ERROR_FORMAT;
-        memset(target, stored[0], size);
-        return ENTRO_OK;
-    case ENTRO_METHOD_RAW:
-        if (block.stored_bytes != size)
-            return ENTRO_ERROR_FORMAT;
-        memcpy(target, stored, size);
-        return ENTRO_OK;
-    case ENTRO_METHOD_CODED:
-        if (pivot == NULL || block.stored_bytes >= size)
-            return ENTRO_ERROR_FORMAT;
+    return entro_block_decode_range(pivot, block, stored, size, 0, size, target, scratch);
+}
+
+enum entro_error entro_block_decode_range(const struct entro_pivot *pivot, struct entro_block block,
+                                          const uint8_t *stored, size_t size, size_t first, size_t n,
+                                          uint8_t *target, struct entro_pivot_scratch *scratch)
+{
+    if (first > size || n > size - first)
+        return ENTRO_ERROR_ARGUMENT;
+    enum entro_error error = check(pivot, block, stored, size);
+    if (error != ENTRO_OK)
+        return error;
+    if (block.method == ENTRO_METHOD_CONSTANT)
+        memset(target, stored[0], n);
+    else if (block.method == ENTRO_METHOD_RAW)
+        memcpy(target, stored + first, n);
+    else if (n == size)
         return entro_pivot_decode(pivot, stored, block.stored_bytes, target, size, scratch);
-    }
-    return ENTRO_ERROR_FORMAT;
+    else
+        return entro_pivot_decode_range(pivot, stored, block.stored_bytes, size, first, n, target, scratch);
+    return ENTRO_OK;
 }

@@ -34,4 +34,12 @@ enum entro_error entro_block_decode(const struct entro_pivot *pivot, struct entr
                                     const uint8_t *stored, uint8_t *target, size_t size,
                                     struct entro_pivot_scratch *scratch);
 
+/*
+ * The same for bytes first..first+n-1 alone (within size, else ENTRO_ERROR_ARGUMENT). The checksum is that of
+ * all stored bytes; of a block that is malformed in spite of it, a range may go unnoticed.
+ */
+enum entro_error entro_block_decode_range(const struct entro_pivot *pivot, struct entro_block block,
+                                          const uint8_t *stored, size_t size, size_t first, size_t n,
+                                          uint8_t *target, struct entro_pivot_scratch *scratch);
+
 #endif

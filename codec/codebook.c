@@ -1,6 +1,8 @@
 /* Code lengths in 128 bytes; see codebook.h. */
 #include "codec/codebook.h"
 
+#include "codec/lengths.h"
+
 void entro_codebook_pack(const uint8_t lengths[256], uint8_t codebook[ENTRO_CODEBOOK_BYTES])
 {
     for (size_t i = 0; i < ENTRO_CODEBOOK_BYTES; i++)
@@ -18,20 +20,8 @@ void entro_codebook_unpack(const uint8_t codebook[ENTRO_CODEBOOK_BYTES], uint8_t
 const char *entro_codebook_fault(const uint8_t codebook[ENTRO_CODEBOOK_BYTES])
 {
     uint8_t lengths[256];
-    uint32_t kraft = 0; /* in units of 2^-15 */
-    unsigned n_symbols = 0;
     entro_codebook_unpack(codebook, lengths);
-    for (unsigned i = 0; i < 256; i++) {
-        if (lengths[i] == 0)
-            continue;
-        n_symbols++;
-        kraft += (uint32_t)1 << (15 - lengths[i]);
-    }
-    if (n_symbols < 2)
-        return "has fewer than two symbols";
-    if (kraft != (uint32_t)1 << 15)
-        return "is no complete code";
-    return NULL;
+    return entro_lengths_fault(lengths);
 }
 
 bool entro_codebook_is_leaf(const uint8_t codebook[ENTRO_CODEBOOK_BYTES])

@@ -14,7 +14,7 @@
 void entro_codebook_pack(const uint8_t lengths[256], uint8_t codebook[ENTRO_CODEBOOK_BYTES]);
 void entro_codebook_unpack(const uint8_t codebook[ENTRO_CODEBOOK_BYTES], uint8_t lengths[256]);
 
-/* NULL where the lengths make a complete code of at least two symbols, else what is wrong. */
+/* NULL where entro_lengths_fault has nothing to say of its lengths. */
 const char *entro_codebook_fault(const uint8_t codebook[ENTRO_CODEBOOK_BYTES]);
 
 /* Whether all codes of a good codebook have one length: its tree is a leaf. */

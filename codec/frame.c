@@ -8,10 +8,10 @@
 #include "codec/block.h"
 #include "codec/bytes.h"
 #include "codec/checksum.h"
-#include "codec/codebook.h"
 #include "codec/entrocodec.h"
 #include "codec/histogram.h"
 #include "codec/joint_lengths.h"
+#include "codec/plane_code.h"
 #include "codec/writer_sample.h"
 
 _Static_assert((int)ENTRO_CODEC_OK == (int)ENTRO_OK &&
@@ -26,7 +26,6 @@ _Static_assert((int)ENTRO_CODEC_OK == (int)ENTRO_OK &&
 #define FIXED_BYTES    24 /* of the head, before the codebooks */
 #define RECORD_BYTES   12 /* a block's */
 #define CHECKSUM_BYTES 8  /* at the head's end */
-#define MAX_CODEBOOKS  2
 #define MAX_SIZE_BYTES ((uint64_t)1 << 46)
 #define METHOD_SHIFT   30
 
@@ -40,8 +39,7 @@ struct entro_codec {
 
 struct entro_codebook {
     struct entro_pivot *pivot; /* NULL: nothing is coded */
-    unsigned n_codebooks;      /* that a frame stores */
-    uint8_t stored[MAX_CODEBOOKS * ENTRO_CODEBOOK_BYTES];
+    struct entro_plane_code code;
 };
 
 const char *entro_codec_version(void)
@@ -75,51 +73,36 @@ void entro_codec_free(struct entro_codec *codec)
     free(codec);
 }
 
-/* root_lengths NULL: the root has none. */
-static enum entro_error set_codebook(struct entro_codebook *codebook, const uint8_t lengths[ENTRO_N_SYMBOLS],
-                                     const uint8_t *root_lengths)
+/* bytes NULL: only the counts are known, and whether the codebook pays for itself is the caller's affair. */
+static enum entro_error choose_code(struct entro_plane_code *code, const uint64_t counts[ENTRO_N_SYMBOLS],
+                                    const uint8_t *bytes, size_t size_bytes)
 {
-    entro_codebook_pack(lengths, codebook->stored);
-    codebook->n_codebooks = 1;
-    if (root_lengths == NULL)
-        return entro_pivot_create(&codebook->pivot, lengths);
-    entro_codebook_pack(root_lengths, codebook->stored + ENTRO_CODEBOOK_BYTES);
-    codebook->n_codebooks = 2;
-    return entro_pivot_create_with_root(&codebook->pivot, lengths, root_lengths);
+    uint8_t lengths[ENTRO_N_SYMBOLS];
+    if (!entro_joint_lengths(counts, BLOCK_BYTES, lengths))
+        return ENTRO_OK;
+    if (bytes == NULL) {
+        entro_plane_code_choose(code, lengths, counts, NULL, 0);
+        return ENTRO_OK;
+    }
+    struct entro_sample *sample = calloc(1, sizeof *sample);
+    if (sample == NULL)
+        return ENTRO_ERROR_NO_MEMORY;
+    entro_sample_take(sample, size_bytes, 0, bytes, size_bytes);
+    size_t n_sampled = entro_sample_join(sample);
+    entro_plane_code_choose(code, lengths, counts, sample->bytes, n_sampled);
+    free(sample);
+    return ENTRO_OK;
 }
 
-/* bytes NULL: only the counts are known, and whether the codebook pays for itself is the caller's affair. */
 static enum entro_error create_codebook(struct entro_codebook **out, const uint64_t counts[ENTRO_N_SYMBOLS],
                                         const uint8_t *bytes, size_t size_bytes)
 {
-    uint8_t lengths[ENTRO_N_SYMBOLS], root_lengths[ENTRO_N_SYMBOLS];
-    enum entro_error error = ENTRO_OK;
-    bool has_root = false;
-    struct entro_sample *sample = NULL;
     struct entro_codebook *codebook = calloc(1, sizeof *codebook);
     if (codebook == NULL)
         return ENTRO_ERROR_NO_MEMORY;
-    bool has_codes = entro_joint_lengths(counts, BLOCK_BYTES, lengths);
-    if (has_codes && bytes != NULL) {
-        uint64_t coded_bits = 0;
-        for (size_t symbol = 0; symbol < ENTRO_N_SYMBOLS; symbol++)
-            coded_bits += counts[symbol] * lengths[symbol];
-        has_codes = coded_bits / 8 + ENTRO_CODEBOOK_BYTES < size_bytes;
-    }
-    if (has_codes && bytes != NULL) {
-        sample = calloc(1, sizeof *sample);
-        if (sample == NULL) {
-            error = ENTRO_ERROR_NO_MEMORY;
-            goto out;
-        }
-        entro_sample_take(sample, size_bytes, 0, bytes, size_bytes);
-        size_t n_sampled = entro_sample_join(sample);
-        has_root = entro_pivot_root_lengths(lengths, counts, sample->bytes, n_sampled, root_lengths);
-    }
-    if (has_codes)
-        error = set_codebook(codebook, lengths, has_root ? root_lengths : NULL);
-out:
-    free(sample);
+    enum entro_error error = choose_code(&codebook->code, counts, bytes, size_bytes);
+    if (error == ENTRO_OK)
+        error = entro_plane_code_plan(&codebook->pivot, &codebook->code);
     if (error != ENTRO_OK) {
         free(codebook);
         return error;
@@ -172,7 +155,7 @@ size_t entro_compress_bound(size_t size_bytes)
     uint64_t bound;
     if (size_bytes > MAX_SIZE_BYTES)
         return SIZE_MAX;
-    bound = head_bytes(entro_div_ceil_u64(size_bytes, BLOCK_BYTES), MAX_CODEBOOKS) + size_bytes;
+    bound = head_bytes(entro_div_ceil_u64(size_bytes, BLOCK_BYTES), ENTRO_PLANE_MAX_CODEBOOKS) + size_bytes;
     return bound < SIZE_MAX ? (size_t)bound : SIZE_MAX;
 }
 
@@ -181,17 +164,18 @@ static enum entro_error compress(struct entro_codec *codec, const struct entro_c
                                  size_t *frame_bytes)
 {
     uint64_t n_blocks = entro_div_ceil_u64(size_bytes, BLOCK_BYTES);
-    uint64_t n_head_bytes = head_bytes(n_blocks, codebook->n_codebooks);
+    const struct entro_plane_code *code = &codebook->code;
+    uint64_t n_head_bytes = head_bytes(n_blocks, code->n_codebooks);
     if (n_head_bytes > capacity)
         return ENTRO_ERROR_ARGUMENT;
-    size_t n_codebook_bytes = codebook->n_codebooks * (size_t)ENTRO_CODEBOOK_BYTES;
+    size_t n_codebook_bytes = code->n_codebooks * (size_t)ENTRO_CODEBOOK_BYTES;
     entro_store_u64(target, MAGIC);
     entro_store_u16(target + 8, VERSION);
     target[10] = BLOCK_LOG2;
-    target[11] = (uint8_t)codebook->n_codebooks;
+    target[11] = (uint8_t)code->n_codebooks;
     entro_store_u32(target + 12, 0);
     entro_store_u64(target + 16, size_bytes);
-    memcpy(target + FIXED_BYTES, codebook->stored, n_codebook_bytes);
+    memcpy(target + FIXED_BYTES, code->codebooks, n_codebook_bytes);
 
     uint8_t *record = target + FIXED_BYTES + n_codebook_bytes;
     size_t at = (size_t)n_head_bytes;
@@ -279,7 +263,8 @@ static enum entro_error parse_head(struct head *head, const uint8_t *frame, size
 {
     if (frame_bytes < FIXED_BYTES + CHECKSUM_BYTES || entro_load_u64(frame) != MAGIC ||
         entro_load_u16(frame + 8) != VERSION || frame[10] < ENTRO_BLOCK_LOG2_MIN ||
-        frame[10] > ENTRO_BLOCK_LOG2_MAX || frame[11] > MAX_CODEBOOKS || entro_load_u32(frame + 12) != 0)
+        frame[10] > ENTRO_BLOCK_LOG2_MAX || frame[11] > ENTRO_PLANE_MAX_CODEBOOKS ||
+        entro_load_u32(frame + 12) != 0)
         return ENTRO_ERROR_FORMAT;
     *head = (struct head){.size_bytes = entro_load_u64(frame + 16),
                           .block_bytes = (size_t)1 << frame[10],
@@ -320,14 +305,10 @@ enum entro_codec_error entro_decompressed_size(const void *frame, size_t frame_b
 
 static enum entro_error load_pivot(struct entro_pivot **pivot, const struct head *head)
 {
-    uint8_t lengths[ENTRO_N_SYMBOLS], root_lengths[ENTRO_N_SYMBOLS];
     if (head->n_codebooks == 0)
         return ENTRO_OK;
-    entro_codebook_unpack(head->codebooks, lengths);
-    if (head->n_codebooks == 1)
-        return entro_pivot_create(pivot, lengths);
-    entro_codebook_unpack(head->codebooks + ENTRO_CODEBOOK_BYTES, root_lengths);
-    return entro_pivot_create_with_root(pivot, lengths, root_lengths);
+    return entro_codebook_plan(pivot, head->codebooks,
+                               head->n_codebooks > 1 ? head->codebooks + ENTRO_CODEBOOK_BYTES : NULL);
 }
 
 /* `frame_end` ends what is readable. */

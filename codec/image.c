@@ -362,6 +362,14 @@ enum entro_error entro_image_decode_block(const struct entro_image *image, const
                                           uint64_t block, uint8_t *target, struct entro_decoder *decoder,
                                           struct entro_message *message)
 {
+    return entro_image_decode_range(image, plane, block, 0, entro_plane_block_size(plane, block), target,
+                                    decoder, message);
+}
+
+enum entro_error entro_image_decode_range(const struct entro_image *image, const struct entro_plane *plane,
+                                          uint64_t block, size_t first, size_t n, uint8_t *target,
+                                          struct entro_decoder *decoder, struct entro_message *message)
+{
     struct entro_block_place place = entro_image_block_place(image, plane, block);
     const struct entro_block stored = {
         .method = place.method, .stored_bytes = place.stored_bytes, .xxh3_64 = place.xxh3_64};
@@ -374,15 +382,19 @@ enum entro_error entro_image_decode_block(const struct entro_image *image, const
             return entro_fail(message, error, "codebook %" PRIu32 " of the image: %s", plane->codebook,
                               entro_error_name(error));
     }
-    if (entro_image_map_has(image->map, place.offset, place.stored_bytes) &&
-        entro_image_map_decode(image->map, pivot, stored, place.offset, target, size, decoder->scratch) ==
-            ENTRO_OK)
+    /* To map the pages of one block, and to let go of them again, costs more than their copy: blocks that are
+     * wanted as a whole are read one after another, parts here and there. */
+    bool is_worth_a_map = n == size || image->map->is_locked;
+    if (is_worth_a_map && entro_image_map_has(image->map, place.offset, place.stored_bytes) &&
+        entro_image_map_decode(image->map, pivot, stored, place.offset, size, first, n, target,
+                               decoder->scratch) == ENTRO_OK)
         return ENTRO_OK;
     /* Not mapped, or something is wrong: what pread finds is what counts. */
     error = read_at(image->fd, decoder->stored, place.stored_bytes, place.offset, message);
     if (error != ENTRO_OK)
         return error;
-    error = entro_block_decode(pivot, stored, decoder->stored, target, size, decoder->scratch);
+    error =
+        entro_block_decode_range(pivot, stored, decoder->stored, size, first, n, target, decoder->scratch);
     if (error == ENTRO_ERROR_CHECKSUM)
         return entro_fail(message, error,
                           "checksum mismatch in block %" PRIu64 " of the image (%" PRIu32

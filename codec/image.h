@@ -128,6 +128,12 @@ enum entro_error entro_image_decode_block(const struct entro_image *image, const
                                           uint64_t block, uint8_t *target, struct entro_decoder *decoder,
                                           struct entro_message *message);
 
+/* The same for bytes first..first+n-1 of the block alone, within its size: faster where they are few, though
+ * the whole stored block is read and checked. See entro_block_decode_range. */
+enum entro_error entro_image_decode_range(const struct entro_image *image, const struct entro_plane *plane,
+                                          uint64_t block, size_t first, size_t n, uint8_t *target,
+                                          struct entro_decoder *decoder, struct entro_message *message);
+
 /*
  * Hints, worth it for several blocks that are decoded one after another from a mapped image; without effect
  * otherwise. will_need: this many blocks from `block` on are about to be decoded, by whatever thread. expect:

@@ -2,8 +2,10 @@
 #include "codec/image_map.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -14,11 +16,14 @@
 #include "codec/bus_guard.h"
 
 /* Mapped pages count as the process's memory, though they are the page cache's: beyond this many they are let
- * go of, which costs a minor fault for sixteen pages when they are touched again. */
-#define KEPT_BYTES ((uint64_t)16 << 20)
+ * go of. That interrupts all processors that the process runs on, so that it must not happen often. */
+#define KEPT_BYTES ((uint64_t)24 << 20)
 
-/* What a touched block adds to that: the kernel maps the neighbours of a page too. */
-#define FAULT_AROUND_BYTES 65536
+/* How many are mapped is looked up now and then: one fault may map a page, its neighbourhood or 2 MiB. */
+#define LOOK_INTERVAL_BYTES ((uint64_t)1 << 20)
+
+/* What a fault maps at least, if it is there: the aligned neighbourhood of a page. */
+#define WINDOW_BYTES ((uint64_t)64 << 10)
 
 bool entro_image_map_open(struct entro_image_map *map, int fd, uint64_t size_bytes)
 {
@@ -41,6 +46,8 @@ void entro_image_map_close(struct entro_image_map *map)
     if (map->bytes != NULL)
         munmap((void *)(uintptr_t)map->bytes, map->size_bytes);
     map->bytes = NULL;
+    if (atomic_load(&map->statm) > 0)
+        close(atomic_load(&map->statm));
 }
 
 bool entro_image_map_is_safe(int fd)
@@ -76,14 +83,43 @@ enum entro_error entro_image_map_lock(struct entro_image_map *map, struct entro_
     return ENTRO_OK;
 }
 
-static void count_touched(struct entro_image_map *map, uint32_t stored_bytes)
+/* The process's mapped file pages, or 0 where the system does not say. */
+static uint64_t mapped_bytes(struct entro_image_map *map)
+{
+    char text[128];
+    unsigned long long pages = 0;
+    int file = atomic_load_explicit(&map->statm, memory_order_acquire);
+    if (file == 0) { /* the first time, which is after any fork */
+        int opened = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+        if (!atomic_compare_exchange_strong(&map->statm, &file, opened)) {
+            if (opened >= 0)
+                close(opened);
+        } else {
+            file = opened;
+        }
+    }
+    ssize_t n = file > 0 ? pread(file, text, sizeof text - 1, 0) : -1;
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    if (sscanf(text, "%*u %*u %llu", &pages) != 1)
+        return 0;
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void count_touched(struct entro_image_map *map, uint64_t offset, uint32_t stored_bytes)
 {
     if (map->is_locked)
         return;
-    uint64_t more = (uint64_t)stored_bytes + FAULT_AROUND_BYTES;
-    uint64_t before = atomic_fetch_add_explicit(&map->touched_bytes, more, memory_order_relaxed);
-    if (before < KEPT_BYTES &&
-        before + more >= KEPT_BYTES) { /* one thread sees it: the others went beyond it */
+    uint64_t first = offset / WINDOW_BYTES, last = (offset + stored_bytes - 1) / WINDOW_BYTES;
+    /* Blocks that are read in order share their windows with the one before. */
+    uint64_t before = atomic_exchange_explicit(&map->last_window, last, memory_order_relaxed);
+    uint64_t more = (last - first + (first != before)) * WINDOW_BYTES;
+    before = atomic_fetch_add_explicit(&map->touched_bytes, more, memory_order_relaxed);
+    if (before / LOOK_INTERVAL_BYTES == (before + more) / LOOK_INTERVAL_BYTES)
+        return;
+    uint64_t mapped = mapped_bytes(map);
+    if (mapped > KEPT_BYTES || (mapped == 0 && before + more > KEPT_BYTES)) {
         madvise((void *)(uintptr_t)map->bytes, map->size_bytes, MADV_DONTNEED);
         atomic_store_explicit(&map->touched_bytes, 0, memory_order_relaxed);
     }
@@ -110,8 +146,8 @@ struct decoding {
     const struct entro_pivot *pivot;
     struct entro_block block;
     const uint8_t *stored;
+    size_t size, first, n;
     uint8_t *target;
-    size_t size;
     struct entro_pivot_scratch *scratch;
     enum entro_error error;
 };
@@ -119,21 +155,24 @@ struct decoding {
 static void decode(void *context)
 {
     struct decoding *d = context;
-    d->error = entro_block_decode(d->pivot, d->block, d->stored, d->target, d->size, d->scratch);
+    d->error = entro_block_decode_range(d->pivot, d->block, d->stored, d->size, d->first, d->n, d->target,
+                                        d->scratch);
 }
 
 enum entro_error entro_image_map_decode(struct entro_image_map *map, const struct entro_pivot *pivot,
-                                        struct entro_block block, uint64_t offset, uint8_t *target,
-                                        size_t size, struct entro_pivot_scratch *scratch)
+                                        struct entro_block block, uint64_t offset, size_t size, size_t first,
+                                        size_t n, uint8_t *target, struct entro_pivot_scratch *scratch)
 {
     struct decoding decoding = {.pivot = pivot,
                                 .block = block,
                                 .stored = map->bytes + offset,
-                                .target = target,
                                 .size = size,
+                                .first = first,
+                                .n = n,
+                                .target = target,
                                 .scratch = scratch,
                                 .error = ENTRO_ERROR_IO};
     bool is_read = entro_bus_guard_run(map->bytes, map->size_bytes, decode, &decoding);
-    count_touched(map, block.stored_bytes);
+    count_touched(map, offset, block.stored_bytes);
     return is_read ? decoding.error : ENTRO_ERROR_IO;
 }

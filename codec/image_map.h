@@ -21,6 +21,8 @@ struct entro_image_map {
     bool is_read; /* blocks may be decoded from it */
     bool is_locked;
     _Atomic uint64_t touched_bytes; /* since the pages were last let go of */
+    atomic_int statm;               /* a descriptor; 0: not opened yet, below: not to be had */
+    _Atomic uint64_t last_window;   /* touched by any thread: a guess is good enough */
 };
 
 /* Maps the file where it is not mapped yet. False where that is not possible. */
@@ -48,10 +50,10 @@ static inline bool entro_image_map_has(const struct entro_image_map *map, uint64
 /* Brings a range of the file, which the map has, into the process's page tables at one go. */
 void entro_image_map_populate(const struct entro_image_map *map, uint64_t offset, uint64_t size_bytes);
 
-/* entro_block_decode of what lies at `offset`, which the map has; ENTRO_ERROR_IO where it could not be read.
- */
+/* entro_block_decode_range of what lies at `offset`, which the map has; ENTRO_ERROR_IO where it could not be
+ * read. */
 enum entro_error entro_image_map_decode(struct entro_image_map *map, const struct entro_pivot *pivot,
-                                        struct entro_block block, uint64_t offset, uint8_t *target,
-                                        size_t size, struct entro_pivot_scratch *scratch);
+                                        struct entro_block block, uint64_t offset, size_t size, size_t first,
+                                        size_t n, uint8_t *target, struct entro_pivot_scratch *scratch);
 
 #endif

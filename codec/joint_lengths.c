@@ -25,7 +25,7 @@
  * a leaf's count. As measured with the AVX-512 kernels; elsewhere they are larger, in much the same
  * proportions.
  */
-#define MERGE_COST          250
+#define MERGE_COST          ((int64_t)250)
 #define CONSTANT_MERGE_COST 190
 #define NODE_COST           100000
 #define COUNT_COST          20000
@@ -79,7 +79,8 @@ struct search {
     int64_t log2_of[ENTRO_N_SYMBOLS + 1];   /* of small numbers */
     int64_t once_a_block;                   /* scaled count of one symbol a block */
     int64_t allowed_size;
-    unsigned max_states, n_prices;
+    unsigned max_states;
+    bool is_large;
     unsigned n_moves;
     uint16_t moves[MAX_MOVES];                           /* numbers of symbols of one length, ascending */
     struct share shares[ENTRO_N_SYMBOLS + 1][MAX_MOVES]; /* [first symbol][move]; size 0: not computed yet */
@@ -369,8 +370,8 @@ static struct code prepare(struct search *search, const uint64_t counts[ENTRO_N_
     uint64_t n_a_block = 0; /* symbols: at first, all; a plane may be less than a block */
     for (unsigned symbol = 0; symbol < ENTRO_N_SYMBOLS; symbol++)
         n_a_block += counts[symbol];
-    search->max_states = n_a_block < LARGE ? SMALL_STATES : MAX_STATES;
-    search->n_prices = n_a_block < LARGE ? 1 : sizeof prices / sizeof prices[0];
+    search->is_large = n_a_block >= LARGE;
+    search->max_states = search->is_large ? MAX_STATES : SMALL_STATES;
     if (n_a_block > block_bytes)
         n_a_block = block_bytes;
     search->once_a_block = n_a_block > 0 && n_a_block < (uint64_t)TOTAL ? TOTAL / (int64_t)n_a_block : 1;
@@ -398,7 +399,8 @@ bool entro_joint_lengths(const uint64_t counts[ENTRO_N_SYMBOLS], size_t block_by
         return true;
     struct code best = prepare(search, counts, block_bytes, lengths), found;
 
-    for (unsigned i = 0; i < search->n_prices; i++) {
+    const size_t n_prices = search->is_large ? sizeof prices / sizeof prices[0] : 1;
+    for (size_t i = 0; i < n_prices; i++) {
         if (best_at_price(search, prices[i], &found) && is_better(&found, &best))
             best = found;
     }

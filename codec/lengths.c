@@ -1,5 +1,5 @@
-/* Code lengths by package-merge; see lengths.h. What a code of these lengths looks like is pivot.c's
- * business. */
+/* Code lengths by package-merge, and what is a code; see lengths.h. What a code of these lengths looks like
+ * is pivot_plan.c's business. */
 #include "codec/lengths.h"
 
 #include <math.h>
@@ -15,7 +15,6 @@ struct leaf {
 
 /* One level of the algorithm: symbols and packages of the level before, merged by weight. */
 struct level {
-    unsigned n_items;
     bool is_leaf[MAX_ITEMS];
 };
 
@@ -44,7 +43,6 @@ static unsigned merge_level(struct level *level, uint64_t weights[MAX_ITEMS], un
         level->is_leaf[n_items] = is_leaf;
         weights[n_items++] = is_leaf ? leaves[next_leaf++].count : packages[next_package++];
     }
-    level->n_items = n_items;
     return n_items;
 }
 
@@ -80,6 +78,23 @@ bool entro_code_lengths(const uint64_t counts[ENTRO_N_SYMBOLS], unsigned max_len
         n_taken = 2 * (n_taken - n_leaves_taken);
     }
     return true;
+}
+
+const char *entro_lengths_fault(const uint8_t lengths[ENTRO_N_SYMBOLS])
+{
+    unsigned n_symbols = 0;
+    uint32_t kraft = 0; /* in units of the longest code's part */
+    for (unsigned symbol = 0; symbol < ENTRO_N_SYMBOLS; symbol++) {
+        if (lengths[symbol] > ENTRO_MAX_CODE_LENGTH)
+            return "has a length beyond 15";
+        if (lengths[symbol] > 0) {
+            n_symbols++;
+            kraft += (uint32_t)1 << (ENTRO_MAX_CODE_LENGTH - lengths[symbol]);
+        }
+    }
+    if (n_symbols < 2)
+        return "has fewer than two symbols";
+    return kraft == (uint32_t)1 << ENTRO_MAX_CODE_LENGTH ? NULL : "is no complete code";
 }
 
 double entro_entropy_bits(const uint64_t counts[ENTRO_N_SYMBOLS])

@@ -20,6 +20,9 @@
 bool entro_code_lengths(const uint64_t counts[ENTRO_N_SYMBOLS], unsigned max_length,
                         uint8_t lengths[ENTRO_N_SYMBOLS]);
 
+/* NULL where the lengths make a complete code of at least two symbols, else what is wrong. */
+const char *entro_lengths_fault(const uint8_t lengths[ENTRO_N_SYMBOLS]);
+
 /* Order-0 entropy in bits a symbol; 0 where nothing occurs. */
 double entro_entropy_bits(const uint64_t counts[ENTRO_N_SYMBOLS]);
 

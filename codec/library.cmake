@@ -1,7 +1,7 @@
 # libentrocodec: the block coder by itself, for other projects. One header, frame.c in front, everything else hidden.
 get_target_property(entrocodec_sources codec SOURCES)
 list(FILTER entrocodec_sources INCLUDE REGEX
-     "^(block|checksum|codebook|error|frame|histogram|joint_lengths|lengths|pivot|writer_sample)(_[a-z0-9_]+)?\\.c$")
+     "^(block|checksum|codebook|error|frame|histogram|joint_lengths|lengths|pivot|plane_code|writer_sample)(_[a-z0-9_]+)?\\.c$")
 
 foreach(kind SHARED STATIC)
   string(TOLOWER entrocodec_${kind} target)
@@ -9,7 +9,7 @@ foreach(kind SHARED STATIC)
   set_target_properties(${target} PROPERTIES OUTPUT_NAME entrocodec VERSION ${PROJECT_VERSION} SOVERSION 0
                         C_VISIBILITY_PRESET hidden POSITION_INDEPENDENT_CODE ON PUBLIC_HEADER entrocodec.h)
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
-  target_link_libraries(${target} PRIVATE PkgConfig::XXHASH m)
+  target_link_libraries(${target} PRIVATE PkgConfig::XXHASH Threads::Threads m)
   install(TARGETS ${target} COMPONENT entrocodec
           LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} NAMELINK_COMPONENT entrocodec
           ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}

@@ -100,6 +100,17 @@ enum entro_error entro_pivot_decode(const struct entro_pivot *pivot, const uint8
                                     struct entro_pivot_scratch *scratch);
 
 /*
+ * Decodes symbols first..first+n-1 alone of a block of `size`: first + n <= size (else ENTRO_ERROR_ARGUMENT),
+ * n may be 0. The same bytes as those of entro_pivot_decode, of all blocks that it accepts. Of others what is
+ * found out is ENTRO_ERROR_FORMAT, and what is not gives some bytes of the target: whoever must know decodes
+ * the block as a whole. Costs a pass over the counts, the ones before the range (a hundred bytes of bitmaps
+ * take a nanosecond or two), and the range. `stored` and `target` as there.
+ */
+enum entro_error entro_pivot_decode_range(const struct entro_pivot *pivot, const uint8_t *stored,
+                                          size_t stored_bytes, size_t size, size_t first, size_t n,
+                                          uint8_t *target, struct entro_pivot_scratch *scratch);
+
+/*
  * A hint: the next call of entro_pivot_encode or _decode with this scratch also brings these n_bytes bytes,
  * those that the call after it will read, into the cache, little by little. They need not be readable.
  */

@@ -10,8 +10,9 @@
 #include <stdbool.h>
 
 #include "codec/bytes.h"
+#include "codec/pivot_variant.h"
 
-#define STEP 64
+#define STEP ((size_t)64)
 
 static inline __mmask64 first_bits(size_t n)
 {
@@ -63,24 +64,6 @@ static inline size_t merge(uint8_t *target, size_t n, const uint8_t *bitmap, con
             merge_step(ones, &left, &right, left_bytes, right_bytes, left_constant, right_constant, n_ones));
     }
     return sum;
-}
-
-static size_t merge_lists(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                          const uint8_t *right, const uint8_t *ahead)
-{
-    return merge(target, n, bitmap, left, right, ahead, false, false);
-}
-
-static size_t merge_constant_left(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                                  const uint8_t *right, const uint8_t *ahead)
-{
-    return merge(target, n, bitmap, left, right, ahead, true, false);
-}
-
-static size_t merge_constant_right(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                                   const uint8_t *right, const uint8_t *ahead)
-{
-    return merge(target, n, bitmap, left, right, ahead, false, true);
 }
 
 static size_t merge_constants(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
@@ -153,7 +136,7 @@ static inline void unpack(uint8_t *target, size_t n, const uint8_t *packed, cons
     const __m512i index = spread_index(width), shifts = lane_shifts(width);
     const __m512i mask = _mm512_set1_epi8((char)(uint8_t)((1u << width) - 1));
     const struct table table = load_table(symbols, width);
-    for (; n >= STEP; target += STEP, packed += 8 * width, n -= STEP)
+    for (; n >= STEP; target += STEP, packed += STEP / 8 * width, n -= STEP)
         _mm512_storeu_si512(target,
                             unpack_step(_mm512_loadu_si512(packed), index, shifts, mask, &table, width));
     if (n > 0)
@@ -187,41 +170,14 @@ static inline __m512i pack_step(__m512i numbers, __m512i index, unsigned width)
 static inline void pack(uint8_t *packed, const uint8_t *ranks, size_t n, uint8_t first_rank, unsigned width)
 {
     const __m512i index = gather_index(width), first = _mm512_set1_epi8((char)first_rank);
-    for (; n >= STEP; packed += 8 * width, ranks += STEP, n -= STEP) {
+    for (; n >= STEP; packed += STEP / 8 * width, ranks += STEP, n -= STEP) {
         __m512i numbers = _mm512_sub_epi8(_mm512_loadu_si512(ranks), first);
-        _mm512_mask_storeu_epi8(packed, first_bits(8 * width), pack_step(numbers, index, width));
+        _mm512_mask_storeu_epi8(packed, first_bits(STEP / 8 * width), pack_step(numbers, index, width));
     }
     if (n > 0) {
         __m512i numbers = _mm512_maskz_sub_epi8(first_bits(n), _mm512_loadu_si512(ranks), first);
         _mm512_mask_storeu_epi8(packed, first_bits((n * width + 7) / 8), pack_step(numbers, index, width));
     }
-}
-
-#define WIDTH_KERNELS(width)                                                                                 \
-    static void unpack_##width(uint8_t *target, size_t n, const uint8_t *packed, const uint8_t *symbols)     \
-    {                                                                                                        \
-        unpack(target, n, packed, symbols, width);                                                           \
-    }                                                                                                        \
-    static void pack_##width(uint8_t *packed, const uint8_t *ranks, size_t n, uint8_t first_rank)            \
-    {                                                                                                        \
-        pack(packed, ranks, n, first_rank, width);                                                           \
-    }
-static void pack_1(uint8_t *packed, const uint8_t *ranks, size_t n, uint8_t first_rank)
-{
-    pack(packed, ranks, n, first_rank, 1);
-}
-WIDTH_KERNELS(2)
-WIDTH_KERNELS(3)
-WIDTH_KERNELS(4)
-WIDTH_KERNELS(5)
-WIDTH_KERNELS(6)
-WIDTH_KERNELS(7)
-WIDTH_KERNELS(8)
-
-/* A bit a symbol is a bitmap. */
-static void unpack_1(uint8_t *target, size_t n, const uint8_t *packed, const uint8_t *symbols)
-{
-    merge(target, n, packed, symbols, symbols + 1, packed, true, true);
 }
 
 static inline size_t partition(uint8_t *bitmap, const uint8_t *ranks, size_t n, uint8_t split_rank,
@@ -257,16 +213,17 @@ static inline size_t partition(uint8_t *bitmap, const uint8_t *ranks, size_t n, 
     return sum;
 }
 
-static size_t partition_any(uint8_t *bitmap, const uint8_t *ranks, size_t n, uint8_t split_rank,
-                            uint8_t *left, uint8_t *right, const uint8_t *ahead)
+static size_t count_ones(const uint8_t *bitmap, size_t n)
 {
-    if (left != NULL && right != NULL)
-        return partition(bitmap, ranks, n, split_rank, left, right, ahead, true, true);
-    if (left != NULL)
-        return partition(bitmap, ranks, n, split_rank, left, right, ahead, true, false);
-    if (right != NULL)
-        return partition(bitmap, ranks, n, split_rank, left, right, ahead, false, true);
-    return partition(bitmap, ranks, n, split_rank, left, right, ahead, false, false);
+    __m512i sums = _mm512_setzero_si512();
+    for (; n >= 8 * STEP; bitmap += STEP, n -= 8 * STEP)
+        sums = _mm512_add_epi64(sums, _mm512_popcnt_epi64(_mm512_loadu_si512(bitmap)));
+    if (n > 0) {
+        __m512i last = _mm512_maskz_loadu_epi8(first_bits(n / 8), bitmap);
+        sums = _mm512_add_epi64(sums, _mm512_popcnt_epi64(last));
+    }
+    uint32_t bits = n % 8 > 0 ? _bzhi_u32(bitmap[n / 8], (unsigned)(n % 8)) : 0;
+    return (size_t)_mm512_reduce_add_epi64(sums) + (size_t)_mm_popcnt_u32(bits);
 }
 
 static uint8_t rank(uint8_t *ranks, const uint8_t *symbols, size_t n,
@@ -293,9 +250,7 @@ static uint8_t rank(uint8_t *ranks, const uint8_t *symbols, size_t n,
 
 const struct entro_pivot_kernels entro_pivot_avx512 = {
     .name = "avx512",
-    .merge = {{merge_lists, merge_constant_right}, {merge_constant_left, merge_constants}},
-    .unpack = {NULL, unpack_1, unpack_2, unpack_3, unpack_4, unpack_5, unpack_6, unpack_7, unpack_8},
-    .pack = {NULL, pack_1, pack_2, pack_3, pack_4, pack_5, pack_6, pack_7, pack_8},
-    .partition = partition_any,
+    ENTRO_PIVOT_VARIANT,
+    .count_ones = count_ones,
     .rank = rank,
 };

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "codec/pivot.h"
-#include "codec/pivot_scratch.h"
+#include "codec/pivot_walk.h"
 
 struct entro_pivot_scratch *entro_pivot_scratch_create(const struct entro_pivot_kernels *kernels)
 {
@@ -34,56 +34,6 @@ void entro_pivot_prefetch(struct entro_pivot_scratch *scratch, const uint8_t *ne
     scratch->next_bytes = n_bytes;
 }
 
-/* The shortest form of at most three bytes, enough for a block's size; the bytes used, or 0. */
-static inline size_t get_leb128(const uint8_t *bytes, size_t n_bytes, uint32_t *value)
-{
-    if (n_bytes > 0 && bytes[0] < 0x80) {
-        *value = bytes[0];
-        return 1;
-    }
-    if (n_bytes > 1 && bytes[1] < 0x80) {
-        *value = (uint32_t)bytes[1] << 7 | (bytes[0] & 0x7fu);
-        return bytes[1] != 0 ? 2 : 0;
-    }
-    if (n_bytes > 2 && bytes[2] < 0x80) {
-        *value = (uint32_t)bytes[2] << 14 | (bytes[1] & 0x7fu) << 7 | (bytes[0] & 0x7fu);
-        return bytes[2] != 0 ? 3 : 0;
-    }
-    return 0;
-}
-
-/* Reads the leaf counts, which must add up to size, and what follows from them; the bytes used, or 0. */
-static size_t get_counts(const struct entro_pivot *pivot, struct entro_pivot_scratch *scratch,
-                         const uint8_t *stored, size_t stored_bytes, size_t size)
-{
-    size_t offset = 0;
-    uint32_t sum = 0, n_used = 0;
-    for (unsigned leaf = 0; leaf < pivot->n_leaves; leaf++) {
-        uint32_t count;
-        size_t used = get_leb128(stored + offset, stored_bytes - offset, &count);
-        if (used == 0 || count > size - sum)
-            return 0;
-        scratch->symbols_before[leaf] = sum;
-        scratch->leaves_before[leaf] = n_used;
-        scratch->lists[leaf] = sum + n_used * ENTRO_PIVOT_SLOP_BYTES;
-        scratch->used_leaves[n_used] = (uint8_t)leaf; /* written over where the leaf is empty */
-        n_used += count > 0;
-        sum += count;
-        offset += used;
-    }
-    scratch->symbols_before[pivot->n_leaves] = sum;
-    scratch->leaves_before[pivot->n_leaves] = n_used;
-    return sum == size ? offset : 0;
-}
-
-/* Whether symbols go both ways: else an inner node has no record, and its list is its child's. */
-static inline bool is_merge(const struct entro_pivot_scratch *scratch, const struct entro_pivot_step *step)
-{
-    const uint32_t *before = scratch->leaves_before;
-    return before[step->first_leaf] < before[step->split_leaf] &&
-           before[step->split_leaf] < before[step->end_leaf];
-}
-
 /* The two lists of a merge are in one buffer, its own list is in the other: that of the merges above it,
  * odd or even. */
 static void choose_buffers(const struct entro_pivot *pivot, struct entro_pivot_scratch *scratch)
@@ -93,7 +43,7 @@ static void choose_buffers(const struct entro_pivot *pivot, struct entro_pivot_s
     buffers[pivot->n_steps - 1] = 0;
     for (unsigned i = pivot->n_steps - 1u; i-- > 0;) {
         unsigned parent = pivot->steps[i].parent;
-        buffers[i] = buffers[parent] ^ (none_empty || is_merge(scratch, &pivot->steps[parent]));
+        buffers[i] = buffers[parent] ^ (none_empty || entro_pivot_is_merge(scratch, &pivot->steps[parent]));
     }
 }
 
@@ -113,12 +63,9 @@ struct side {
 static inline struct side side_of(const struct entro_pivot *pivot, const struct entro_pivot_scratch *scratch,
                                   const uint8_t *buffer, unsigned first, unsigned end)
 {
-    uint32_t used = scratch->leaves_before[first];
-    if (scratch->leaves_before[end] == used + 1) {
-        const struct entro_pivot_leaf *leaf = &pivot->leaves[scratch->used_leaves[used]];
-        if (leaf->width == 0)
-            return (struct side){&pivot->symbol_of_rank[leaf->first_rank], true};
-    }
+    const uint8_t *constant = entro_pivot_constant(pivot, scratch, first, end);
+    if (constant != NULL)
+        return (struct side){constant, true};
     return (struct side){buffer + scratch->lists[first], false};
 }
 
@@ -144,7 +91,7 @@ static bool decode_records(const struct entro_pivot *pivot, const uint8_t *store
         const struct entro_pivot_step *step = &pivot->steps[i];
         size_t n = before[step->end_leaf] - before[step->first_leaf];
         unsigned width = step->is_leaf ? pivot->leaves[step->first_leaf].width : 1;
-        if (step->is_leaf ? n == 0 : !is_merge(scratch, step))
+        if (step->is_leaf ? n == 0 : !entro_pivot_is_merge(scratch, step))
             continue;
         size_t n_bits = n * width, n_bytes = (n_bits + 7) / 8, left_bytes = stored_bytes - offset;
         const uint8_t *record = stored + offset;
@@ -180,7 +127,7 @@ enum entro_error entro_pivot_decode(const struct entro_pivot *pivot, const uint8
 {
     if (size == 0 || size > ENTRO_BLOCK_MAX_BYTES)
         return ENTRO_ERROR_FORMAT;
-    size_t records = get_counts(pivot, scratch, stored, stored_bytes, size);
+    size_t records = entro_pivot_get_counts(pivot, scratch, stored, stored_bytes, size);
     if (records == 0)
         return ENTRO_ERROR_FORMAT;
     struct side all = side_of(pivot, scratch, target, 0, pivot->n_leaves);

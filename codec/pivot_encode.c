@@ -89,24 +89,25 @@ static size_t encode_inner(const struct entro_pivot *pivot, struct entro_pivot_s
     return bitmap == scratch->bitmap ? SIZE_MAX : n_bytes;
 }
 
-/* Of a pivot with a codebook for the root. */
+/* Of a pivot with a codebook for the root. Its record is the first to be written: all the room is free. */
 static size_t encode_root(const struct entro_pivot *pivot, struct entro_pivot_scratch *scratch,
                           unsigned number, uint8_t *end, size_t room)
 {
     size_t n_bytes = (scratch->list_of_step[number].n + 7u) / 8;
     if (!partition(pivot, scratch, number, scratch->bitmap))
         return 0;
-    const uint8_t *record = scratch->root->bitmap;
-    size_t coded_bytes = entro_pivot_encode(pivot->root, scratch->bitmap, n_bytes, scratch->root->bitmap,
-                                            n_bytes - 1, scratch->root);
-    if (coded_bytes == 0) {
-        record = scratch->bitmap;
-        coded_bytes = n_bytes;
+    size_t capacity = n_bytes - 1 < room ? n_bytes - 1 : room;
+    uint8_t *coded = end - capacity;
+    size_t coded_bytes =
+        entro_pivot_encode(pivot->root, scratch->bitmap, n_bytes, coded, capacity, scratch->root);
+    if (coded_bytes > 0) {
+        memmove(end - coded_bytes, coded, coded_bytes);
+        return coded_bytes;
     }
-    if (coded_bytes > room)
+    if (n_bytes > room)
         return SIZE_MAX;
-    memcpy(end - coded_bytes, record, coded_bytes);
-    return coded_bytes;
+    memcpy(end - n_bytes, scratch->bitmap, n_bytes);
+    return n_bytes;
 }
 
 static size_t encode_leaf(const struct entro_pivot *pivot, struct entro_pivot_scratch *scratch,

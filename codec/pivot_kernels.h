@@ -56,6 +56,7 @@ struct entro_pivot_kernels {
     entro_pivot_unpack *unpack[8 + 1]; /* [width], 1 to 8 */
     entro_pivot_pack *pack[8 + 1];     /* [width], 1 to 8 */
     entro_pivot_partition *partition;
+    size_t (*count_ones)(const uint8_t *bitmap, size_t n); /* among the first n bits, any n */
     /* ranks[i] = rank_of_symbol[symbols[i]]; returns the largest. Symbols have no slop. */
     uint8_t (*rank)(uint8_t *ranks, const uint8_t *symbols, size_t n,
                     const uint8_t rank_of_symbol[ENTRO_N_SYMBOLS]);

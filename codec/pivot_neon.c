@@ -9,6 +9,7 @@
 
 #include "codec/bytes.h"
 #include "codec/pivot_rows.h"
+#include "codec/pivot_variant.h"
 
 #define STEP 64
 #define LANE 16
@@ -130,24 +131,6 @@ static inline size_t merge(uint8_t *target, size_t n, const uint8_t *bitmap, con
         sum += merge_step(target + done, n - done, first_bits(entro_load_u64(bitmap + done / 8), n - done),
                           &left_side, done - sum, &right_side, sum);
     return sum;
-}
-
-static size_t merge_lists(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                          const uint8_t *right, const uint8_t *ahead)
-{
-    return merge(target, n, bitmap, left, right, ahead, false, false);
-}
-
-static size_t merge_constant_left(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                                  const uint8_t *right, const uint8_t *ahead)
-{
-    return merge(target, n, bitmap, left, right, ahead, true, false);
-}
-
-static size_t merge_constant_right(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                                   const uint8_t *right, const uint8_t *ahead)
-{
-    return merge(target, n, bitmap, left, right, ahead, false, true);
 }
 
 /* 1, 2, 4 ... 128, twice. */
@@ -300,32 +283,6 @@ static inline void pack(uint8_t *packed, const uint8_t *ranks, size_t n, uint8_t
     }
 }
 
-#define PACK_KERNEL(width)                                                                                   \
-    static void pack_##width(uint8_t *packed, const uint8_t *ranks, size_t n, uint8_t first_rank)            \
-    {                                                                                                        \
-        pack(packed, ranks, n, first_rank, width);                                                           \
-    }
-#define WIDTH_KERNELS(width)                                                                                 \
-    static void unpack_##width(uint8_t *target, size_t n, const uint8_t *packed, const uint8_t *symbols)     \
-    {                                                                                                        \
-        unpack(target, n, packed, symbols, width);                                                           \
-    }                                                                                                        \
-    PACK_KERNEL(width)
-PACK_KERNEL(1)
-WIDTH_KERNELS(2)
-WIDTH_KERNELS(3)
-WIDTH_KERNELS(4)
-WIDTH_KERNELS(5)
-WIDTH_KERNELS(6)
-WIDTH_KERNELS(7)
-WIDTH_KERNELS(8)
-
-/* A bit a symbol is a bitmap. */
-static void unpack_1(uint8_t *target, size_t n, const uint8_t *packed, const uint8_t *symbols)
-{
-    merge_constants(target, n, packed, symbols, symbols + 1, packed);
-}
-
 /* A bit for each byte that is at least the split's. */
 static inline uint64_t compare(const uint8x16_t bytes[4], uint8x16_t split)
 {
@@ -387,16 +344,14 @@ static inline size_t partition(uint8_t *bitmap, const uint8_t *ranks, size_t n, 
     return sum;
 }
 
-static size_t partition_any(uint8_t *bitmap, const uint8_t *ranks, size_t n, uint8_t split_rank,
-                            uint8_t *left, uint8_t *right, const uint8_t *ahead)
+static size_t count_ones(const uint8_t *bitmap, size_t n)
 {
-    if (left != NULL && right != NULL)
-        return partition(bitmap, ranks, n, split_rank, left, right, ahead, true, true);
-    if (left != NULL)
-        return partition(bitmap, ranks, n, split_rank, left, right, ahead, true, false);
-    if (right != NULL)
-        return partition(bitmap, ranks, n, split_rank, left, right, ahead, false, true);
-    return partition(bitmap, ranks, n, split_rank, left, right, ahead, false, false);
+    size_t sum = 0;
+    for (; n >= 8 * LANE; bitmap += LANE, n -= 8 * LANE)
+        sum += vaddvq_u8(vcntq_u8(vld1q_u8(bitmap)));
+    for (; n >= STEP; bitmap += STEP / 8, n -= STEP)
+        sum += vaddv_u8(vcnt_u8(vld1_u8(bitmap)));
+    return sum + vaddv_u8(vcnt_u8(vcreate_u8(first_bits(entro_load_u64(bitmap), n))));
 }
 
 static uint8_t rank(uint8_t *ranks, const uint8_t *symbols, size_t n,
@@ -423,9 +378,7 @@ static uint8_t rank(uint8_t *ranks, const uint8_t *symbols, size_t n,
 
 const struct entro_pivot_kernels entro_pivot_neon = {
     .name = "neon",
-    .merge = {{merge_lists, merge_constant_right}, {merge_constant_left, merge_constants}},
-    .unpack = {NULL, unpack_1, unpack_2, unpack_3, unpack_4, unpack_5, unpack_6, unpack_7, unpack_8},
-    .pack = {NULL, pack_1, pack_2, pack_3, pack_4, pack_5, pack_6, pack_7, pack_8},
-    .partition = partition_any,
+    ENTRO_PIVOT_VARIANT,
+    .count_ones = count_ones,
     .rank = rank,
 };

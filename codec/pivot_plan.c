@@ -7,22 +7,6 @@
 
 #include "codec/pivot.h"
 
-/* Kraft's sum, exactly 1, over at least two symbols. */
-static bool is_complete_code(const uint8_t lengths[ENTRO_N_SYMBOLS])
-{
-    unsigned n_symbols = 0;
-    uint32_t sum = 0;
-    for (unsigned symbol = 0; symbol < ENTRO_N_SYMBOLS; symbol++) {
-        if (lengths[symbol] > ENTRO_MAX_CODE_LENGTH)
-            return false;
-        if (lengths[symbol] > 0) {
-            n_symbols++;
-            sum += (uint32_t)1 << (ENTRO_MAX_CODE_LENGTH - lengths[symbol]);
-        }
-    }
-    return n_symbols >= 2 && sum == (uint32_t)1 << ENTRO_MAX_CODE_LENGTH;
-}
-
 /* A leaf as it is made, with its symbols still in their place among those of their length. */
 struct made_leaf {
     uint8_t depth, width;
@@ -106,7 +90,7 @@ static uint8_t add_subtree(struct entro_pivot *pivot, unsigned depth, unsigned *
 enum entro_error entro_pivot_create(struct entro_pivot **out, const uint8_t lengths[ENTRO_N_SYMBOLS])
 {
     *out = NULL;
-    if (!is_complete_code(lengths))
+    if (entro_lengths_fault(lengths) != NULL)
         return ENTRO_ERROR_FORMAT;
     uint8_t sorted[ENTRO_N_SYMBOLS];
     struct made_leaf made[ENTRO_PIVOT_MAX_LEAVES];

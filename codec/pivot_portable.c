@@ -5,6 +5,7 @@
 #include "codec/bytes.h"
 #include "codec/pivot_kernels.h"
 #include "codec/pivot_rows.h"
+#include "codec/pivot_variant.h"
 
 #define LOW_BITS ((uint64_t)0x0101010101010101)
 
@@ -60,24 +61,6 @@ static inline size_t merge(uint8_t *target, size_t n, const uint8_t *bitmap, con
         }
     }
     return sum;
-}
-
-static size_t merge_lists(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                          const uint8_t *right, const uint8_t *ahead)
-{
-    return merge(target, n, bitmap, left, right, ahead, false, false);
-}
-
-static size_t merge_constant_left(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                                  const uint8_t *right, const uint8_t *ahead)
-{
-    return merge(target, n, bitmap, left, right, ahead, true, false);
-}
-
-static size_t merge_constant_right(uint8_t *target, size_t n, const uint8_t *bitmap, const uint8_t *left,
-                                   const uint8_t *right, const uint8_t *ahead)
-{
-    return merge(target, n, bitmap, left, right, ahead, false, true);
 }
 
 /* 8 bits to 8 bytes, 0 or 0xff. */
@@ -146,24 +129,6 @@ static inline void pack(uint8_t *packed, const uint8_t *ranks, size_t n, uint8_t
     }
 }
 
-#define WIDTH_KERNELS(width)                                                                                 \
-    static void unpack_##width(uint8_t *target, size_t n, const uint8_t *packed, const uint8_t *symbols)     \
-    {                                                                                                        \
-        unpack(target, n, packed, symbols, width);                                                           \
-    }                                                                                                        \
-    static void pack_##width(uint8_t *packed, const uint8_t *ranks, size_t n, uint8_t first_rank)            \
-    {                                                                                                        \
-        pack(packed, ranks, n, first_rank, width);                                                           \
-    }
-WIDTH_KERNELS(1)
-WIDTH_KERNELS(2)
-WIDTH_KERNELS(3)
-WIDTH_KERNELS(4)
-WIDTH_KERNELS(5)
-WIDTH_KERNELS(6)
-WIDTH_KERNELS(7)
-WIDTH_KERNELS(8)
-
 /* Bit i: whether byte i is at least byte i of the split. */
 static inline uint8_t at_least(uint64_t bytes, uint64_t split)
 {
@@ -207,16 +172,29 @@ static inline size_t partition(uint8_t *bitmap, const uint8_t *ranks, size_t n, 
     return sum;
 }
 
-static size_t partition_any(uint8_t *bitmap, const uint8_t *ranks, size_t n, uint8_t split_rank,
-                            uint8_t *left, uint8_t *right, const uint8_t *ahead)
+static size_t count_ones(const uint8_t *bitmap, size_t n)
 {
-    if (left != NULL && right != NULL)
-        return partition(bitmap, ranks, n, split_rank, left, right, ahead, true, true);
-    if (left != NULL)
-        return partition(bitmap, ranks, n, split_rank, left, right, ahead, true, false);
-    if (right != NULL)
-        return partition(bitmap, ranks, n, split_rank, left, right, ahead, false, true);
-    return partition(bitmap, ranks, n, split_rank, left, right, ahead, false, false);
+    /* Bits in pairs, fours, eights: Warren, "Hacker's Delight", 5-1. The sums of bytes of 31 words are at
+     * most 248. */
+    size_t sum = 0;
+    while (n >= 64) {
+        size_t n_words = n / 64 < 31 ? n / 64 : 31;
+        uint64_t sums = 0;
+        for (size_t i = 0; i < n_words; i++, bitmap += 8) {
+            uint64_t word = entro_load_u64(bitmap);
+            word -= word >> 1 & 0x55 * LOW_BITS;
+            word = (word & 0x33 * LOW_BITS) + (word >> 2 & 0x33 * LOW_BITS);
+            sums += (word + (word >> 4)) & 0x0f * LOW_BITS;
+        }
+        for (unsigned i = 0; i < 8; i++)
+            sum += sums >> 8 * i & 0xff;
+        n -= 64 * n_words;
+    }
+    for (; n >= 8; n -= 8)
+        sum += ones_in_byte[*bitmap++];
+    if (n > 0)
+        sum += ones_in_byte[*bitmap & ((1 << n) - 1)];
+    return sum;
 }
 
 static uint8_t rank(uint8_t *ranks, const uint8_t *symbols, size_t n,
@@ -232,9 +210,7 @@ static uint8_t rank(uint8_t *ranks, const uint8_t *symbols, size_t n,
 
 const struct entro_pivot_kernels entro_pivot_portable = {
     .name = "portable",
-    .merge = {{merge_lists, merge_constant_right}, {merge_constant_left, merge_constants}},
-    .unpack = {NULL, unpack_1, unpack_2, unpack_3, unpack_4, unpack_5, unpack_6, unpack_7, unpack_8},
-    .pack = {NULL, pack_1, pack_2, pack_3, pack_4, pack_5, pack_6, pack_7, pack_8},
-    .partition = partition_any,
+    ENTRO_PIVOT_VARIANT,
+    .count_ones = count_ones,
     .rank = rank,
 };

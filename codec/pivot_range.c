@@ -13,12 +13,11 @@
 /* Kernels begin with a byte of a bitmap, or of packed numbers: at every eighth symbol. */
 #define ALIGN 8u
 
-/* Where each step's record begins, in the scratch; false where they do not end exactly with the block.
- * *root_bytes: of a coded root what is stored, else 0. */
+/* Where each step's record begins, in the scratch; false where they do not end exactly with the block. */
 static bool place_records(const struct entro_pivot *pivot, struct entro_pivot_scratch *scratch, size_t offset,
-                          size_t stored_bytes, size_t *root_bytes)
+                          size_t stored_bytes, bool *is_root_coded)
 {
-    *root_bytes = 0;
+    *is_root_coded = false;
     for (unsigned i = 0; i < pivot->n_steps; i++) {
         const struct entro_pivot_step *step = &pivot->steps[i];
         size_t n = entro_pivot_count(scratch, step->first_leaf, step->end_leaf);
@@ -27,8 +26,10 @@ static bool place_records(const struct entro_pivot *pivot, struct entro_pivot_sc
         if (step->is_leaf ? n == 0 : !entro_pivot_is_merge(scratch, step))
             continue;
         size_t n_bytes = (n * width + 7) / 8, left_bytes = stored_bytes - offset;
-        if (i + 1u == pivot->n_steps && pivot->root != NULL && left_bytes < n_bytes)
-            n_bytes = *root_bytes = left_bytes;
+        if (i + 1u == pivot->n_steps && pivot->root != NULL && left_bytes < n_bytes) {
+            *is_root_coded = true;
+            n_bytes = left_bytes;
+        }
         if (n_bytes > left_bytes)
             return false;
         offset += n_bytes;
@@ -149,8 +150,9 @@ enum entro_error entro_pivot_decode_range(const struct entro_pivot *pivot, const
         return ENTRO_ERROR_FORMAT;
     if (first > size || n > size - first)
         return ENTRO_ERROR_ARGUMENT;
-    size_t records = entro_pivot_get_counts(pivot, scratch, stored, stored_bytes, size), root_bytes;
-    if (records == 0 || !place_records(pivot, scratch, records, stored_bytes, &root_bytes))
+    size_t records = entro_pivot_get_counts(pivot, scratch, stored, stored_bytes, size);
+    bool is_root_coded;
+    if (records == 0 || !place_records(pivot, scratch, records, stored_bytes, &is_root_coded))
         return ENTRO_ERROR_FORMAT;
     if (n == 0)
         return ENTRO_OK;
@@ -161,9 +163,9 @@ enum entro_error entro_pivot_decode_range(const struct entro_pivot *pivot, const
     }
     unsigned root = pivot->n_steps - 1u;
     const uint8_t *root_bitmap = NULL;
-    if (root_bytes > 0) {
-        root_bitmap = decode_root(pivot, stored + scratch->range_of_step[root].record, root_bytes, size,
-                                  first + n, scratch);
+    if (is_root_coded) {
+        size_t record = scratch->range_of_step[root].record;
+        root_bitmap = decode_root(pivot, stored + record, stored_bytes - record, size, first + n, scratch);
         if (root_bitmap == NULL)
             return ENTRO_ERROR_FORMAT;
     }

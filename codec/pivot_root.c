@@ -5,6 +5,7 @@
  */
 #include <stddef.h>
 
+#include "codec/codebook.h"
 #include "codec/histogram.h"
 #include "codec/pivot.h"
 #include "codec/pivot_kernels.h"
@@ -53,5 +54,5 @@ bool entro_pivot_root_lengths(const uint8_t lengths[ENTRO_N_SYMBOLS], const uint
         n += counts[byte];
     }
     double saved_bits = (double)n * (1 - (double)n_root_bits / (double)n_sampled);
-    return saved_bits > (double)n_bits / MIN_SAVED_PART && saved_bits > 8 * ENTRO_N_SYMBOLS / 2;
+    return saved_bits > (double)n_bits / MIN_SAVED_PART && saved_bits > 8 * ENTRO_CODEBOOK_BYTES;
 }

@@ -19,6 +19,14 @@ struct entro_pivot_list {
     uint32_t other_offset; /* from where on the other buffer is free */
 };
 
+/* What a decoder of a range needs of a step's symbols. */
+struct entro_pivot_range {
+    uint32_t begin, end;  /* the symbols, from a multiple of 8 on */
+    uint32_t place;       /* of their list in a buffer */
+    uint32_t record;      /* offset of the step's record in the block */
+    uint32_t ones_before; /* of a merge: in its bitmap before `begin` */
+};
+
 struct entro_pivot_scratch {
     const struct entro_pivot_kernels *kernels;
     struct entro_pivot_scratch *root; /* for the root's bitmaps; NULL in that one itself */
@@ -32,6 +40,7 @@ struct entro_pivot_scratch {
     uint32_t lists[ENTRO_PIVOT_MAX_LEAVES + 1];
     uint8_t used_leaves[ENTRO_PIVOT_MAX_LEAVES]; /* those that have symbols */
     uint8_t buffer_of_step[ENTRO_PIVOT_MAX_STEPS];
+    struct entro_pivot_range range_of_step[ENTRO_PIVOT_MAX_STEPS];
     uint8_t bitmap[ENTRO_BLOCK_MAX_BYTES / 8 + ENTRO_PIVOT_SLOP_BYTES]; /* the root's */
     /* Of an encoder: */
     struct entro_pivot_list list_of_step[ENTRO_PIVOT_MAX_STEPS];

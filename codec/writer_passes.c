@@ -57,7 +57,7 @@ bool entro_passes_prepare(struct entro_stream_job *job)
     job->staging = malloc(buffer_bytes + 1);
     job->encoded = malloc(buffer_bytes + 1);
     job->chunk_hashes = malloc((size_t)(job->n_chunks + 1) * sizeof *job->chunk_hashes);
-    job->samples = calloc(layout->n_fields, sizeof *job->samples);
+    job->samples = calloc(layout->n_fields + 1u, sizeof *job->samples);
     job->workers = calloc(n_threads, sizeof *job->workers);
     job->encoded_blocks = malloc((batch_blocks + 1) * sizeof *job->encoded_blocks);
     return job->staging != NULL && job->encoded != NULL && job->chunk_hashes != NULL &&
@@ -237,7 +237,7 @@ static void drop_dear_codebooks(struct entro_stream_job *job)
     bool has_dropped = false;
     for (unsigned i = 0; i < job->layout->n_fields; i++) {
         struct entro_plane_job *plane = &job->planes[i];
-        uint64_t codebook_bytes = ENTRO_CODEBOOK_BYTES * (1 + (uint64_t)plane->has_root_codebook);
+        uint64_t codebook_bytes = (uint64_t)ENTRO_CODEBOOK_BYTES * plane->code.n_codebooks;
         if (plane->pivot != NULL && plane->saved_bytes <= codebook_bytes) {
             drop_codebook(plane);
             has_dropped = true;

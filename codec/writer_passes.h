@@ -13,6 +13,7 @@
 
 #include "codec/block.h"
 #include "codec/image_rules.h"
+#include "codec/plane_code.h"
 #include "codec/writer_internal.h"
 #include "codec/writer_sample.h"
 
@@ -28,9 +29,7 @@ struct entro_plane_job {
     size_t n_ready;       /* whole blocks of this batch */
     size_t first_item;    /* of its blocks among those of the batch */
     struct entro_pivot *pivot;
-    uint8_t codebook[ENTRO_CODEBOOK_BYTES];
-    uint8_t root_codebook[ENTRO_CODEBOOK_BYTES];
-    bool has_root_codebook;
+    struct entro_plane_code code;
     uint64_t n_coded;     /* blocks */
     uint64_t saved_bytes; /* by coded blocks against raw ones */
 };

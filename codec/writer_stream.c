@@ -23,21 +23,10 @@ static enum entro_error choose_code(struct entro_stream_job *job, unsigned numbe
     *entropy_bits += entro_entropy_bits(counts) * (double)plane->size_bytes;
     if (!entro_joint_lengths(counts, (size_t)1 << job->writer->block_log2, lengths))
         return ENTRO_OK;
-    uint64_t coded_bits = 0;
-    for (unsigned symbol = 0; symbol < ENTRO_N_SYMBOLS; symbol++)
-        coded_bits += counts[symbol] * lengths[symbol];
-    if (coded_bits / 8 + ENTRO_CODEBOOK_BYTES >= plane->size_bytes)
-        return ENTRO_OK;
-    entro_codebook_pack(lengths, plane->codebook);
-    uint8_t root_lengths[ENTRO_N_SYMBOLS];
     struct entro_sample *sample = &job->samples[number];
-    plane->has_root_codebook =
-        entro_pivot_root_lengths(lengths, counts, sample->bytes, entro_sample_join(sample), root_lengths);
-    if (plane->has_root_codebook)
-        entro_codebook_pack(root_lengths, plane->root_codebook);
-    enum entro_error error = plane->has_root_codebook
-                                 ? entro_pivot_create_with_root(&plane->pivot, lengths, root_lengths)
-                                 : entro_pivot_create(&plane->pivot, lengths);
+    size_t n_sampled = entro_sample_join(sample);
+    entro_plane_code_choose(&plane->code, lengths, counts, sample->bytes, n_sampled);
+    enum entro_error error = entro_plane_code_plan(&plane->pivot, &plane->code);
     if (error != ENTRO_OK)
         return entro_fail(message, error, "%s: cannot make a codebook: %s", job->name,
                           entro_error_name(error));
@@ -55,6 +44,17 @@ static bool intern_layout(struct entro_writer *writer, const struct entro_layout
     return entro_set_add(&writer->layouts, &disk, number, &is_new);
 }
 
+/* The number of an equal codebook; a new one is what this stream costs more. */
+static bool store_codebook(struct entro_writer *writer, const uint8_t codebook[ENTRO_CODEBOOK_BYTES],
+                           uint32_t *number, uint64_t *stored_bytes)
+{
+    bool is_new;
+    if (!entro_set_add(&writer->codebooks, codebook, number, &is_new))
+        return false;
+    *stored_bytes += is_new ? ENTRO_CODEBOOK_BYTES : 0;
+    return true;
+}
+
 /* The records of a stream that has been written: its planes, and codebooks where blocks need them. */
 static bool record_planes(struct entro_stream_job *job, uint64_t *stored_bytes)
 {
@@ -65,17 +65,15 @@ static bool record_planes(struct entro_stream_job *job, uint64_t *stored_bytes)
                                         .codebook = ENTRO_NONE,
                                         .root_codebook = ENTRO_NONE,
                                         .block_log2 = (uint8_t)writer->block_log2};
-        bool is_new = false, is_new_root = false;
         if (plane->n_coded > 0 &&
-            !entro_set_add(&writer->codebooks, plane->codebook, &disk.codebook, &is_new))
+            !store_codebook(writer, plane->code.codebooks[0], &disk.codebook, stored_bytes))
             return false;
-        if (plane->n_coded > 0 && plane->has_root_codebook &&
-            !entro_set_add(&writer->codebooks, plane->root_codebook, &disk.root_codebook, &is_new_root))
+        if (plane->n_coded > 0 && plane->code.n_codebooks > 1 &&
+            !store_codebook(writer, plane->code.codebooks[1], &disk.root_codebook, stored_bytes))
             return false;
         if (!entro_records_append(&writer->planes, &disk, 1))
             return false;
-        *stored_bytes += sizeof disk + plane->n_blocks * sizeof(struct entro_disk_block) +
-                         ((uint64_t)is_new + is_new_root) * ENTRO_CODEBOOK_BYTES;
+        *stored_bytes += sizeof disk + plane->n_blocks * sizeof(struct entro_disk_block);
     }
     return true;
 }

@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define N_BUCKETS 1024 /* a power of two; tens of MiB of blocks are hundreds of entries */
+#define BUCKETS_LOG2 10 /* tens of MiB of blocks are hundreds of entries */
+#define N_BUCKETS    (1 << BUCKETS_LOG2)
+#define TOUCHED_LOG2 11 /* more than there are entries */
+#define N_TOUCHED    (1 << TOUCHED_LOG2)
 
 enum state { MAKING, READY, FAILED };
 
@@ -35,7 +38,8 @@ struct list {
 /* A value of which a part has been made alone. */
 struct touched {
     uint64_t key;
-    size_t n_bytes; /* of the part; 0: none is remembered here */
+    uint64_t number; /* of the touch */
+    size_t n_bytes;  /* of the part; 0: none is remembered here */
 };
 
 struct entro_cache {
@@ -48,14 +52,20 @@ struct entro_cache {
     size_t n_failures;
     struct list values, used_up, failures;
     size_t used_up_bytes; /* of used_bytes */
-    struct touched touched[ENTRO_CACHE_MAX_TOUCHED];
-    unsigned next_touched; /* the oldest of them */
+    uint64_t n_touches;
+    struct touched touched[N_TOUCHED]; /* each key has one place; who comes later takes it */
     struct entro_cache_entry *buckets[N_BUCKETS];
 };
 
+/* Knuth's multiplicative hashing ("The Art of Computer Programming" 3, 6.4): keys in order lie far apart. */
+static size_t hash(uint64_t key, unsigned n_bits)
+{
+    return (size_t)((key * 0x9e3779b97f4a7c15U) >> (64 - n_bits));
+}
+
 static struct entro_cache_entry **bucket_of(struct entro_cache *cache, uint64_t key)
 {
-    return &cache->buckets[(key * 0x9e3779b97f4a7c15U) >> 54 & (N_BUCKETS - 1)];
+    return &cache->buckets[hash(key, BUCKETS_LOG2)];
 }
 
 static struct list *list_of(struct entro_cache *cache, const struct entro_cache_entry *entry)
@@ -213,12 +223,15 @@ static struct entro_cache_entry *add_entry(struct entro_cache *cache, uint64_t k
     return entry;
 }
 
-static struct touched *find_touched(struct entro_cache *cache, uint64_t key)
+/* Where a key's touch is remembered, if it is. */
+static struct touched *touch_of(struct entro_cache *cache, uint64_t key)
 {
-    for (unsigned i = 0; i < ENTRO_CACHE_MAX_TOUCHED; i++)
-        if (cache->touched[i].key == key && cache->touched[i].n_bytes > 0)
-            return &cache->touched[i];
-    return NULL;
+    return &cache->touched[hash(key, TOUCHED_LOG2)];
+}
+
+static bool is_touched(const struct touched *touched, uint64_t key)
+{
+    return touched->n_bytes > 0 && touched->key == key;
 }
 
 bool entro_cache_touch(struct entro_cache *cache, uint64_t key, size_t n_bytes, size_t cost_bytes)
@@ -226,12 +239,13 @@ bool entro_cache_touch(struct entro_cache *cache, uint64_t key, size_t n_bytes, 
     bool is_best = false;
     pthread_mutex_lock(&cache->mutex);
     if (find(cache, key) == NULL) {
-        bool is_never_kept = cost_bytes > cache->budget_bytes;
-        is_best = is_never_kept || find_touched(cache, key) == NULL;
-        if (is_best && !is_never_kept) {
-            cache->touched[cache->next_touched] = (struct touched){.key = key, .n_bytes = n_bytes};
-            cache->next_touched = (cache->next_touched + 1) % ENTRO_CACHE_MAX_TOUCHED;
-        }
+        struct touched *touched = touch_of(cache, key);
+        bool has_room =
+            cost_bytes <= cache->budget_bytes && cache->used_bytes <= cache->budget_bytes - cost_bytes;
+        is_best = !is_touched(touched, key) || cost_bytes > cache->budget_bytes ||
+                  (!has_room && cache->n_touches - touched->number - 1 > ENTRO_CACHE_LATELY);
+        if (is_best)
+            *touched = (struct touched){.key = key, .number = cache->n_touches++, .n_bytes = n_bytes};
     }
     pthread_mutex_unlock(&cache->mutex);
     return is_best;
@@ -263,9 +277,9 @@ enum entro_cache_answer entro_cache_claim(struct entro_cache *cache, uint64_t ke
             *error = ENTRO_ERROR_NO_MEMORY;
             answer = ENTRO_CACHE_FAILED;
         } else {
-            struct touched *touched = find_touched(cache, key);
+            struct touched *touched = touch_of(cache, key);
             entry->n_users = 1;
-            if (touched != NULL) { /* what has been read before counts, and is not asked for again */
+            if (is_touched(touched, key)) { /* what has been read before counts, and is not asked for again */
                 entry->n_read = touched->n_bytes;
                 touched->n_bytes = 0;
             }

@@ -31,9 +31,9 @@
  * a few dozen blocks, whose memory is still in a processor's cache when it is used for the next ones. */
 #define ENTRO_CACHE_USED_UP_BYTES ((size_t)2 << 20)
 
-/* Values of which a part has been made alone that are remembered: more than readers are at work at a time,
- * and so few that random reads of a large file nearly always find theirs untouched. */
-#define ENTRO_CACHE_MAX_TOUCHED 64
+/* A part of a value was asked for lately if no more other parts have been since: more than there are readers
+ * at work, and so few that random reads of a large file nearly always find theirs untouched. */
+#define ENTRO_CACHE_LATELY 64
 
 struct entro_cache;
 struct entro_cache_entry;
@@ -57,9 +57,10 @@ enum entro_cache_answer entro_cache_claim(struct entro_cache *cache, uint64_t ke
 
 /*
  * For a caller that can make n_bytes (> 0) of a value of cost_bytes alone, for a fraction of the cost: true
- * where that is best. False where the value is there, is being made or has failed, or a part of it has been
- * asked for lately (it is remembered by this call): then claim it, so that many small reads make it once. A
- * value that is beyond the whole budget is always best had in parts.
+ * where that is best. False where the value is there, is being made or has failed; and where another part of
+ * it has been asked for before (this call remembers it), either lately, so that many small reads make it
+ * once, or at any time, if there is room for it that nothing else needs. Then the caller claims it. A value
+ * beyond the whole budget is always best had in parts.
  */
 bool entro_cache_touch(struct entro_cache *cache, uint64_t key, size_t n_bytes, size_t cost_bytes);
 

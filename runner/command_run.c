@@ -51,6 +51,16 @@ static void print_verbose(const struct run *run, const struct entro_tokens *toke
         fprintf(stderr, " %u%s", tokens->ids[i], i + 1 == tokens->n ? "\n" : "");
 }
 
+enum entro_error run_start(struct run *run, const struct entro_tokens *prompt, struct entro_message *message)
+{
+    enum entro_error error =
+        entro_engine_start(&run->engine, &run->choices->engine, run->engine.n_context, NULL, message);
+    if (error == ENTRO_OK && run->choices->verbose)
+        print_verbose(run, prompt);
+    run->start = entro_now_seconds() - run->start;
+    return error;
+}
+
 /* One prompt, one text. The prompt is made before the weights are read: what is wrong with it is told at
  * once. */
 static enum entro_error run_once(struct run *run, const struct entro_text *prompt,
@@ -66,12 +76,9 @@ static enum entro_error run_once(struct run *run, const struct entro_text *promp
                                          .system = choices->system};
     enum entro_error error;
     if ((error = entro_prompt_encode(&run->engine.model, &request, &tokens, message)) != ENTRO_OK ||
-        (error = entro_engine_start(&run->engine, &choices->engine, run->engine.n_context, NULL, message)) !=
-            ENTRO_OK)
+        (error = entro_generation_check(tokens.n, run->engine.n_context, message)) != ENTRO_OK ||
+        (error = run_start(run, &tokens, message)) != ENTRO_OK)
         goto free_tokens;
-    if (choices->verbose)
-        print_verbose(run, &tokens);
-    run->start = entro_now_seconds() - run->start;
     error = run_generate(run, &tokens, NULL, NULL, &figures, message);
     if (choices->figures && error == ENTRO_OK)
         run_print_figures(run, &figures);
@@ -80,19 +87,6 @@ static enum entro_error run_once(struct run *run, const struct entro_text *promp
 free_tokens:
     entro_tokens_free(&tokens);
     return error;
-}
-
-static enum entro_error run_conversation(struct run *run, const struct entro_text *first,
-                                         struct entro_message *message)
-{
-    enum entro_error error =
-        entro_engine_start(&run->engine, &run->choices->engine, run->engine.n_context, NULL, message);
-    if (error != ENTRO_OK)
-        return error;
-    if (run->choices->verbose)
-        print_verbose(run, &(struct entro_tokens){0});
-    run->start = entro_now_seconds() - run->start;
-    return run_chat(run, first, message);
 }
 
 /* Everything behind the options. */
@@ -122,7 +116,7 @@ static enum entro_error run_model(const struct run_choices *choices, struct entr
     if (error == ENTRO_OK)
         error = create_sampler(&run, message);
     if (error == ENTRO_OK)
-        error = conversation ? run_conversation(&run, &prompt, message) : run_once(&run, &prompt, message);
+        error = conversation ? run_chat(&run, &prompt, message) : run_once(&run, &prompt, message);
     entro_sampler_free(run.sampler);
     entro_engine_close(&run.engine);
     entro_text_free(&prompt);

@@ -163,7 +163,8 @@ enum entro_error run_chat(struct run *run, const struct entro_text *first, struc
         entro_prompt_choose_chat(&run->engine.model, choices->chat_template, &self.chat, message);
     if (error != ENTRO_OK)
         return error;
-    if (choices->system != NULL) {
+    error = run_start(run, &(struct entro_tokens){0}, message);
+    if (error == ENTRO_OK && choices->system != NULL) {
         error = add_message(&self, ENTRO_CHAT_SYSTEM, choices->system, strlen(choices->system), message);
         self.n_fixed = self.n_messages;
     }

@@ -22,7 +22,8 @@ struct run {
     struct entro_engine engine;
     struct entro_sampler *sampler;
     uint64_t seed;
-    double start; /* of the program */
+    double
+        start; /* seconds from the program's start to the first generation's; until run_start when that was */
 };
 
 /* Set by a SIGINT that run_catch_interrupt waits for. */
@@ -31,6 +32,10 @@ extern volatile sig_atomic_t run_interrupted;
 /* The next SIGINT sets run_interrupted; one after it has its default effect. With `restart` calls that it
  * falls into go on, else they fail with EINTR. */
 void run_catch_interrupt(bool restart);
+
+/* Threads, weights and backend, when all that could be wrong with the prompt has been seen. With -v says what
+ * the model is, and the tokens of the prompt. Errors of entro_engine_start. */
+enum entro_error run_start(struct run *run, const struct entro_tokens *prompt, struct entro_message *message);
 
 /*
  * Generates from `prompt` to standard output, the last line ended. `past` and `answer` (the text is appended)
@@ -43,8 +48,8 @@ enum entro_error run_generate(struct run *run, const struct entro_tokens *prompt
 /* Figures of a generation to standard error. */
 void run_print_figures(const struct run *run, const struct entro_generation_figures *figures);
 
-/* A conversation: lines of standard input (after `first`, unless that is empty) are the user's, answers go to
- * standard output. _CANCELLED: interrupted while waiting for a line. */
+/* A conversation, of an engine not yet started: lines of standard input (after `first`, unless that is empty)
+ * are the user's, answers go to standard output. _CANCELLED: interrupted while waiting for a line. */
 enum entro_error run_chat(struct run *run, const struct entro_text *first, struct entro_message *message);
 
 #endif

@@ -77,7 +77,9 @@ enum entro_error entro_engine_start(struct entro_engine *engine, const struct en
     if (pool == NULL && (error = create_pool(options, &engine->pool, message)) != ENTRO_OK)
         return error;
     if (!options->no_preload &&
-        (error = entro_preload(&engine->model.weights, &engine->preload, message)) != ENTRO_OK)
+        (error = entro_preload(&engine->model.weights,
+                               options->direct_io ? ENTRO_PRELOAD_DIRECT : ENTRO_PRELOAD_CACHED,
+                               &engine->preload, message)) != ENTRO_OK)
         return error;
     error = entro_backend_cpu_create(&engine->backend, &engine->model.config, &engine->model.weights,
                                      n_context, engine->pool, engine->kernels, message);

@@ -23,7 +23,8 @@ struct entro_engine_options {
     int64_t n_threads;      /* 0 and -1: one for each processor */
     int64_t n_batch;        /* tokens of a prompt between two looks at an interruption */
     int64_t n_ubatch;       /* tokens that are computed together, as far as the backend has room */
-    bool no_preload;
+    bool no_preload;        /* weights that are not in memory come as they are used */
+    bool direct_io;         /* ... are read past the page cache */
 };
 
 /* What the options are where nothing is said. */
@@ -32,52 +33,30 @@ struct entro_engine_options {
         .n_batch = 2048, .n_ubatch = 512                                                                     \
     }
 
-/* Rows of an option table for `o`, a struct entro_engine_options. */
-#define ENTRO_ENGINE_MODEL_ROW(o)                                                                            \
-    {                                                                                                        \
-        ENTRO_OPTION_TEXT, "-m, --model", "DIR", "the model directory: a mounted image, or one extracted",   \
-            &(o).directory, 0, 0                                                                             \
-    }
-#define ENTRO_ENGINE_ROWS(o)                                                                                 \
-    {ENTRO_OPTION_INTEGER,                                                                                   \
-     "-t, --threads",                                                                                        \
-     "N",                                                                                                    \
-     "threads; 0 or -1: one a processor (default)",                                                          \
-     &(o).n_threads,                                                                                         \
-     -1,                                                                                                     \
-     1024},                                                                                                  \
-        {ENTRO_OPTION_INTEGER,                                                                               \
-         "-b, --batch-size",                                                                                 \
-         "N",                                                                                                \
-         "tokens of a prompt that are handed over at a time (2048)",                                         \
-         &(o).n_batch,                                                                                       \
-         1,                                                                                                  \
-         1 << 24},                                                                                           \
-        {ENTRO_OPTION_INTEGER,                                                                               \
-         "-ub, --ubatch-size",                                                                               \
-         "N",                                                                                                \
-         "tokens that are computed together, as far as the\nbackend has room for them (512)",                \
-         &(o).n_ubatch,                                                                                      \
-         1,                                                                                                  \
-         1 << 24},                                                                                           \
-        {ENTRO_OPTION_SET,                                                                                   \
-         "--no-preload",                                                                                     \
-         NULL,                                                                                               \
-         "do not read ahead weights that are not in memory yet:\nthey come as they are used",                \
-         &(o).no_preload,                                                                                    \
-         0,                                                                                                  \
-         0},                                                                                                 \
-        {ENTRO_OPTION_TEXT,                                                                                  \
-         "-dev, --device",                                                                                   \
-         "NAME",                                                                                             \
-         "cpu or auto: there is no other device",                                                            \
-         &(o).device,                                                                                        \
-         0,                                                                                                  \
-         0},                                                                                                 \
-    {                                                                                                        \
-        ENTRO_OPTION_TEXT, "-ngl, --gpu-layers, --n-gpu-layers", "N",                                        \
-            "only 0 and auto: models run on the CPU alone", &(o).gpu_layers, 0, 0                            \
-    }
+/* Rows of an option table for `o`, a struct entro_engine_options; one line a row. */
+/* clang-format off */
+#define ENTRO_ENGINE_MODEL_ROW(o)                                                                                    \
+    {ENTRO_OPTION_TEXT, "-m, --model", "DIR", "the model directory: a mounted image, or one extracted",              \
+     &(o).directory, 0, 0}
+#define ENTRO_ENGINE_ROWS(o)                                                                                         \
+    {ENTRO_OPTION_INTEGER, "-t, --threads", "N", "threads; 0 or -1: one a processor (default)",                      \
+     &(o).n_threads, -1, 1024},                                                                                      \
+    {ENTRO_OPTION_INTEGER, "-b, --batch-size", "N", "tokens of a prompt that are handed over at a time (2048)",      \
+     &(o).n_batch, 1, 1 << 24},                                                                                      \
+    {ENTRO_OPTION_INTEGER, "-ub, --ubatch-size", "N",                                                                \
+     "tokens that are computed together, as far as the backend\nhas room for them (512)",                            \
+     &(o).n_ubatch, 1, 1 << 24},                                                                                     \
+    {ENTRO_OPTION_SET, "-dio, --direct-io", NULL,                                                                    \
+     "read weights that are not in memory yet past the page\n"                                                       \
+     "cache (O_DIRECT): faster from a disk, but each start reads\nagain",                                            \
+     &(o).direct_io, 0, 0},                                                                                          \
+    {ENTRO_OPTION_SET, "--no-preload", NULL,                                                                         \
+     "do not read ahead weights that are not in memory yet: they\ncome as they are used",                            \
+     &(o).no_preload, 0, 0},                                                                                         \
+    {ENTRO_OPTION_TEXT, "-dev, --device", "NAME", "cpu or auto: there is no other device", &(o).device, 0, 0},       \
+    {ENTRO_OPTION_TEXT, "-ngl, --gpu-layers, --n-gpu-layers", "N", "only 0 and auto: models run on the CPU alone",   \
+     &(o).gpu_layers, 0, 0}
+/* clang-format on */
 
 struct entro_engine {
     struct entro_model model;

@@ -101,6 +101,19 @@ static enum entro_error generate_text(const struct entro_generation *generation,
     }
 }
 
+enum entro_error entro_generation_check(size_t n_prompt, size_t n_context, struct entro_message *message)
+{
+    if (n_prompt == 0)
+        return entro_fail(message, ENTRO_ERROR_ARGUMENT,
+                          "the prompt is empty, and the model has no token to begin with");
+    if (n_prompt > n_context)
+        return entro_fail(message, ENTRO_ERROR_ARGUMENT,
+                          "the prompt has %zu tokens, the context holds %zu: shorten it, or make the context "
+                          "larger with -c",
+                          n_prompt, n_context);
+    return ENTRO_OK;
+}
+
 enum entro_error entro_generate(const struct entro_generation *generation, const uint32_t *prompt,
                                 size_t n_prompt, struct entro_generation_figures *figures,
                                 struct entro_message *message)
@@ -108,19 +121,14 @@ enum entro_error entro_generate(const struct entro_generation *generation, const
     struct entro_text text = {0};
     struct entro_token_decoder decoder;
     *figures = (struct entro_generation_figures){.stop = ENTRO_STOP_INTERRUPTED};
-    if (n_prompt == 0)
-        return entro_fail(message, ENTRO_ERROR_ARGUMENT,
-                          "the prompt is empty, and the model has no token to begin with");
-    if (n_prompt > generation->backend->n_context)
-        return entro_fail(message, ENTRO_ERROR_ARGUMENT,
-                          "the prompt has %zu tokens, the context holds %zu: shorten it, or make the context "
-                          "larger with -c",
-                          n_prompt, generation->backend->n_context);
+    enum entro_error error = entro_generation_check(n_prompt, generation->backend->n_context, message);
+    if (error != ENTRO_OK)
+        return error;
     float *logits = malloc(generation->config->n_vocabulary * sizeof *logits);
     if (logits == NULL)
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "no memory for the logits");
     double begin = entro_now_seconds();
-    enum entro_error error = run_prompt(generation, prompt, n_prompt, logits, figures, message);
+    error = run_prompt(generation, prompt, n_prompt, logits, figures, message);
     if (error != ENTRO_OK || is_interrupted(generation))
         goto free_logits;
     for (size_t i = 0; i < n_prompt; i++)

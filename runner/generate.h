@@ -55,6 +55,9 @@ struct entro_generation_figures {
     double generation_seconds;
 };
 
+/* Whether entro_generate would take a prompt of so many tokens; ENTRO_ERROR_ARGUMENT says why not. */
+enum entro_error entro_generation_check(size_t n_prompt, size_t n_context, struct entro_message *message);
+
 /*
  * Runs `prompt`, which starts at position 0, and generates. Blocks. An interruption is no error. *figures is
  * filled as far as it came, whatever happens. ENTRO_ERROR_ARGUMENT: an empty prompt, one that does not fit

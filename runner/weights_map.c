@@ -54,8 +54,9 @@ static enum entro_error map_file(const struct entro_weights_loader *loader, cons
     mapping->size_bytes = (size_t)*size_bytes;
     mapping->address = mmap(NULL, mapping->size_bytes, PROT_READ, MAP_SHARED, fd, 0);
     if (mapping->address == MAP_FAILED) {
-        error = entro_fail(loader->message, ENTRO_ERROR_IO, "%s: cannot map %llu bytes: %s", mapping->path,
-                           (unsigned long long)*size_bytes, strerror(errno));
+        error = entro_fail(loader->message, errno == ENOMEM ? ENTRO_ERROR_NO_MEMORY : ENTRO_ERROR_IO,
+                           "%s: cannot map %llu bytes: %s", mapping->path, (unsigned long long)*size_bytes,
+                           strerror(errno));
         free(mapping->path);
         goto close_file;
     }

@@ -31,10 +31,10 @@ enum entro_error bench_cut(struct bench_blocks *out, const struct bench_set *set
 
 enum entro_error bench_plans_create(struct bench_plans *out, size_t n_streams)
 {
-    *out = (struct bench_plans){.codebooks = calloc(n_streams + 1, sizeof *out->codebooks),
+    *out = (struct bench_plans){.codes = calloc(n_streams + 1, sizeof *out->codes),
                                 .pivots = calloc(n_streams + 1, sizeof(struct entro_pivot *)),
                                 .n = n_streams};
-    if (out->codebooks != NULL && out->pivots != NULL)
+    if (out->codes != NULL && out->pivots != NULL)
         return ENTRO_OK;
     bench_plans_free(out);
     return ENTRO_ERROR_NO_MEMORY;
@@ -52,7 +52,7 @@ void bench_plans_free(struct bench_plans *plans)
 {
     if (plans->pivots != NULL)
         free_pivots(plans);
-    free(plans->codebooks);
+    free(plans->codes);
     free(plans->pivots);
     *plans = (struct bench_plans){0};
 }
@@ -73,29 +73,19 @@ static void histogram_item(void *context, size_t item, unsigned worker)
                     loop->counts[worker]);
 }
 
-static enum entro_error create_plan(struct entro_pivot **pivot, const struct bench_codebook *codebook)
+/* As the writer of images chooses it. */
+static void choose_code(struct entro_plane_code *code, const uint64_t counts[ENTRO_N_SYMBOLS],
+                        const uint8_t *bytes, size_t size_bytes, size_t block_bytes,
+                        struct entro_sample *sample)
 {
-    if (!codebook->has_codebook)
-        return ENTRO_OK;
-    if (codebook->has_root)
-        return entro_pivot_create_with_root(pivot, codebook->lengths, codebook->root_lengths);
-    return entro_pivot_create(pivot, codebook->lengths);
-}
-
-/* As the writer of images chooses them. */
-static void choose_codebook(struct bench_codebook *codebook, const uint64_t counts[ENTRO_N_SYMBOLS],
-                            const uint8_t *bytes, size_t size_bytes, size_t block_bytes,
-                            struct entro_sample *sample)
-{
-    codebook->has_codebook = bench_lengths(counts, block_bytes, codebook->lengths);
-    codebook->has_root = false;
-    if (!codebook->has_codebook)
+    uint8_t lengths[ENTRO_N_SYMBOLS];
+    code->n_codebooks = 0;
+    if (!bench_lengths(counts, block_bytes, lengths))
         return;
     memset(sample->run_bytes, 0, sizeof sample->run_bytes);
     entro_sample_take(sample, size_bytes, 0, bytes, size_bytes);
     size_t n_sampled = entro_sample_join(sample);
-    codebook->has_root =
-        entro_pivot_root_lengths(codebook->lengths, counts, sample->bytes, n_sampled, codebook->root_lengths);
+    entro_plane_code_choose(code, lengths, counts, sample->bytes, n_sampled);
 }
 
 double bench_now(unsigned n_threads)
@@ -120,13 +110,13 @@ size_t bench_plan_parts(const struct bench_set *set)
 
 /* One stream's histogram to counts[0], one for each worker; on one thread, *seconds moves on a part an item.
  */
-static void count_stream(const struct histogram_loop *loop, size_t n_items, struct entro_pool *pool,
+static void count_stream(struct histogram_loop *loop, size_t n_items, struct entro_pool *pool,
                          struct bench_seconds *seconds)
 {
     unsigned n_workers = entro_pool_threads(pool);
     memset(loop->counts, 0, n_workers * sizeof *loop->counts);
     if (n_workers > 1) {
-        entro_parallel_for(pool, n_items, histogram_item, (void *)(uintptr_t)loop);
+        entro_parallel_for(pool, n_items, histogram_item, loop);
         for (unsigned worker = 1; worker < n_workers; worker++)
             for (size_t symbol = 0; symbol < ENTRO_N_SYMBOLS; symbol++)
                 loop->counts[0][symbol] += loop->counts[worker][symbol];
@@ -134,7 +124,7 @@ static void count_stream(const struct histogram_loop *loop, size_t n_items, stru
     }
     for (size_t item = 0; item < n_items; item++) {
         double start = bench_now(1);
-        histogram_item((void *)(uintptr_t)loop, item, 0);
+        histogram_item(loop, item, 0);
         *seconds->first = bench_now(1) - start;
         seconds->first += seconds->stride;
     }
@@ -156,8 +146,8 @@ enum entro_error bench_plans_from_bytes(struct bench_plans *plans, const struct 
         struct histogram_loop loop = {set->bytes + stream->offset, stream->size_bytes, counts};
         count_stream(&loop, histogram_items(stream), pool, &at);
         double start = bench_now(n_workers);
-        choose_codebook(&plans->codebooks[i], counts[0], loop.bytes, loop.size_bytes, block_bytes, sample);
-        error = create_plan(&plans->pivots[i], &plans->codebooks[i]);
+        choose_code(&plans->codes[i], counts[0], loop.bytes, loop.size_bytes, block_bytes, sample);
+        error = entro_plane_code_plan(&plans->pivots[i], &plans->codes[i]);
         if (n_workers == 1) {
             *at.first = bench_now(n_workers) - start;
             at.first += at.stride;
@@ -175,7 +165,7 @@ enum entro_error bench_plans_from_codebooks(struct bench_plans *plans)
     enum entro_error error = ENTRO_OK;
     free_pivots(plans);
     for (size_t i = 0; i < plans->n && error == ENTRO_OK; i++)
-        error = create_plan(&plans->pivots[i], &plans->codebooks[i]);
+        error = entro_plane_code_plan(&plans->pivots[i], &plans->codes[i]);
     return error;
 }
 

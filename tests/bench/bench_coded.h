@@ -5,6 +5,7 @@
 #ifndef ENTRO_BENCH_CODED_H
 #define ENTRO_BENCH_CODED_H
 
+#include "codec/plane_code.h"
 #include "codec/pool.h"
 #include "tests/bench/bench_contenders.h"
 #include "tests/bench/bench_sets.h"
@@ -22,16 +23,9 @@ struct bench_blocks {
 /* The caller frees blocks. ENTRO_ERROR_NO_MEMORY. */
 enum entro_error bench_cut(struct bench_blocks *out, const struct bench_set *set, size_t block_bytes);
 
-/* What a container stores of a stream's codebooks: code lengths, 0 everywhere where there is no codebook. */
-struct bench_codebook {
-    uint8_t lengths[ENTRO_N_SYMBOLS];
-    uint8_t root_lengths[ENTRO_N_SYMBOLS];
-    bool has_codebook, has_root;
-};
-
 /* Each stream's codebooks and their plan; pivots[i] is NULL where a stream has none. */
 struct bench_plans {
-    struct bench_codebook *codebooks;
+    struct entro_plane_code *codes;
     struct entro_pivot **pivots;
     size_t n;
 };

@@ -296,8 +296,8 @@ static enum entro_error runner_create(struct bench *bench, struct runner *runner
         error = bench_plans_create(&runner->plans, request->set->n_streams);
     if (error != ENTRO_OK)
         return error;
-    memcpy(runner->plans.codebooks, runner->coded.plans.codebooks,
-           request->set->n_streams * sizeof *runner->plans.codebooks);
+    memcpy(runner->plans.codes, runner->coded.plans.codes,
+           request->set->n_streams * sizeof *runner->plans.codes);
     runner->threads = calloc(request->n_threads, sizeof *runner->threads);
     runner->buffers = calloc(request->n_threads + 1, sizeof *runner->buffers);
     runner->stored = calloc(bench->blocks.n_blocks + 1, sizeof *runner->stored);
@@ -341,10 +341,8 @@ static void fill_figures(const struct bench *bench, struct runner *runner, struc
     const struct bench_coder *coder = runner->contender->coder;
     double n_bytes = (double)set->size_bytes;
     double overhead_bytes = (double)(bench->blocks.n_blocks * coder->block_index_bytes);
-    for (size_t i = 0; i < set->n_streams; i++) {
-        const struct bench_codebook *codebook = &runner->coded.plans.codebooks[i];
-        overhead_bytes += (double)coder->codebook_bytes * (codebook->has_codebook + codebook->has_root);
-    }
+    for (size_t i = 0; i < set->n_streams; i++)
+        overhead_bytes += (double)coder->codebook_bytes * runner->coded.plans.codes[i].n_codebooks;
     figures->size_ratio =
         ((double)runner->coded.size_bytes + overhead_bytes) / (set->entropy_bits / 8 * n_bytes);
     figures->encode_gbps =

@@ -1,6 +1,9 @@
 """entrorun's command line: where a prompt comes from, how the program ends, and what it says when it does not run."""
 
+import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
 
@@ -16,6 +19,17 @@ def directory(program, tiny, tmp_path_factory):
     return where / "model"
 
 
+@pytest.fixture(scope="module")
+def endless(directory):
+    """The same, said to be made for far more text than comes before a test ends it."""
+    where = directory.parent / "endless"
+    shutil.copytree(directory, where)
+    config = json.loads((where / "config.json").read_text())
+    (where / "config.json").chmod(0o644)
+    (where / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 100000}))
+    return where
+
+
 def refused(done, code, *words):
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
@@ -25,8 +39,7 @@ def refused(done, code, *words):
 
 
 GREEDY = ("--no-chat", "--temp", "0", "-n", "12", "--no-perf")
-# Far more text than comes before a test ends it.
-ENDLESS = ("--ignore-eos", "-c", "100000", "-t", "1")
+ENDLESS = ("--ignore-eos", "-t", "1")
 PROMPT = "Once upon a time, in a small village,"
 
 
@@ -51,7 +64,7 @@ def test_a_prompt_that_cannot_be_read_is_not_the_models_fault(run, directory, tm
     with open(huge, "wb") as file:
         file.truncate(3 << 30)
     refused(run("entrorun", "run", "-m", directory, "-f", huge), 2, "huge")
-    refused(run("entrorun", "run", "-m", directory), 2, "-p", "-f")
+    refused(run("entrorun", "run", "-m", directory, stdin=subprocess.DEVNULL), 2, "-p", "-f")
     refused(run("entrorun", "run", "-m", directory, "-p", "x", "--chat-template", "nonsense"), 2, "nonsense", "chatml")
 
 
@@ -68,21 +81,120 @@ def test_the_text_is_the_same_with_any_number_of_threads(run, directory):
 
 
 def test_a_prompt_and_a_context_that_do_not_go_together_are_refused(run, directory):
-    refused(run("entrorun", "run", "-m", directory, "-p", PROMPT, "-c", "3"), 2, "-c")
+    refused(run("entrorun", "run", "-m", directory, "-p", PROMPT, "-c", "3"), 2, "-c", "3")
+    refused(run("entrorun", "run", "-m", directory, "-p", "story " * 600), 2, "512")
+    refused(run("entrorun", "run", "-m", directory, "-p", PROMPT, "-c", "513"), 2, "513", "512")
+
+
+def test_what_the_gpu_would_do_is_refused_in_one_line(run, directory):
+    refused(run("entrorun", "run", "-m", directory, "-p", PROMPT, "-ngl", "99"), 2, "-ngl 99", "CPU")
+    refused(run("entrorun", "bench", "-m", directory, "--device", "CUDA0"), 2, "CUDA0", "CPU")
+    for options in (["-ngl", "0"], ["--device", "cpu"], ["-dev", "auto", "-ngl", "auto"]):
+        run("entrorun", "run", "-m", directory, "-p", PROMPT, *GREEDY, *options, check=True)
+
+
+def test_options_mean_what_they_mean_to_llama_cpp(run, directory):
+    expected = run("entrorun", "run", "-m", directory, "-p", PROMPT, *GREEDY, check=True).stdout
+    for options in (["--temp", "-1"], ["-t", "-1"], ["-b", "5", "-ub", "2"], ["-ub", "1"], ["--repeat-penalty", "1"], ["-s", "-1"]):
+        assert run("entrorun", "run", "-m", directory, "-p", PROMPT, *GREEDY, *options, check=True).stdout == expected, options
+    assert run("entrorun", "run", "-m", directory, "-p", PROMPT, *GREEDY, "--repeat-penalty", "3", "-n", "40", check=True).stdout != \
+        run("entrorun", "run", "-m", directory, "-p", PROMPT, *GREEDY, "-n", "40", check=True).stdout
+    escaped = run("entrorun", "run", "-m", directory, "-p", r"Once upon a time\n\"I", "-e", *GREEDY, check=True).stdout
+    assert escaped == run("entrorun", "run", "-m", directory, "-p", 'Once upon a time\n"I', *GREEDY, check=True).stdout
+    assert escaped != run("entrorun", "run", "-m", directory, "-p", r"Once upon a time\n\"I", *GREEDY, check=True).stdout
+    done = run("entrorun", "run", "-m", directory, "-p", PROMPT, "--no-chat", "-s", "7", "-n", "16", "-v", check=True)
+    assert "seed:       7" in done.stderr and "tokens:" in done.stderr and "first token" in done.stderr
+    assert done.stdout == run("entrorun", "run", "-m", directory, "-p", PROMPT, "--no-chat", "-s", "7", "-n", "16", check=True).stdout
+
+
+def test_every_command_teaches(run):
+    overview = run("entrorun", "--help", check=True).stdout
+    for command in ("run", "bench", "ppl", "tokenize", "info"):
+        assert f"  {command} " in overview
+        text = run("entrorun", command, "--help", check=True).stdout
+        assert text.startswith(f"usage: entrorun {command} -m DIR") and "-h, --help" in text
+        refused(run("entrorun", command, "-p" if command == "bench" else "--ids" if command == "tokenize" else "-m"), 2, "missing")
+        refused(run("entrorun", command, "--nonsense"), 2, "--nonsense", "--help")
+        refused(run("entrorun", command, *({"run": ["-p", "x"], "ppl": ["-p", "x"], "tokenize": ["-p", "x"]}.get(command, []))), 2, "-m DIR")
+
+
+@pytest.fixture
+def damaged(directory, tmp_path):
+    """A copy of the model's directory that may be written to."""
+    where = tmp_path / "damaged"
+    shutil.copytree(directory, where)
+    for path in where.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return where
+
+
+COMMANDS = [("run", "-p", "x"), ("bench", "-p", "4", "-n", "0"), ("ppl", "-p", "x " * 100, "-c", "8"), ("tokenize", "-p", "x"), ("info",)]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c[0])
+def test_a_directory_that_holds_no_model_is_refused(run, tmp_path, command):
+    name, *arguments = command
+    refused(run("entrorun", name, "-m", tmp_path, *arguments), 3, str(tmp_path))
+    refused(run("entrorun", name, "-m", tmp_path / "none", *arguments), 3, "none")
+    (tmp_path / "file").write_bytes(b"x")
+    refused(run("entrorun", name, "-m", tmp_path / "file", *arguments), 3, "not a directory")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c[0])
+def test_a_tokenizer_of_another_model_is_refused(run, damaged, command):
+    name, *arguments = command
+    tokenizer = json.loads((damaged / "tokenizer.json").read_text())
+    first = len(tokenizer["model"]["vocab"])
+    tokenizer["model"]["vocab"] |= {f"zz{i}": first + i for i in range(5000)}
+    (damaged / "tokenizer.json").write_text(json.dumps(tokenizer))
+    refused(run("entrorun", name, "-m", damaged, *arguments), 3, "tokenizer", "2048")
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] in ("run", "bench", "ppl")], ids=lambda c: c[0])
+def test_weights_that_are_no_numbers_are_refused(program, run, tiny, tmp_path, command):
+    name, *arguments = command
+    subprocess.run([program("mkentrofs"), "--quiet", "--scheme", "lossless", tiny, tmp_path / "image"], check=True)
+    subprocess.run([program("entrofsck"), "--quiet", "--extract", tmp_path / "model", tmp_path / "image"], check=True)
+    path = tmp_path / "model" / "tensors" / "model.layers.3.mlp.down_proj.weight"
+    path.chmod(0o644)
+    with open(path, "r+b") as file:
+        file.seek(2000)
+        file.write(b"\xc0\x7f")
+    refused(run("entrorun", name, "-m", tmp_path / "model", *arguments), 3, "model.layers.3.mlp.down_proj.weight")
+
+
+def test_too_little_memory_is_one_line(run, directory, endless):
+    def limited(megabytes, *arguments):
+        return run("entrorun", *arguments, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20)))
+
+    if limited(64, "--version").returncode != 0:
+        pytest.skip("a build that cannot live with little memory (sanitizers)")
+    config = json.loads((endless / "config.json").read_text())
+    (endless / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 1 << 24}))
+    refused(limited(4096, "run", "-m", endless, "-p", "x", "-t", "1"), 1, "-c")
+    refused(limited(256, "bench", "-m", directory, "-p", "4", "-n", "0", "-t", "1"), 1, "memory")
+    # With ever less something else is what there is no room for.
+    for megabytes in range(26, 8, -2):
+        done = limited(megabytes, "ppl", "-m", directory, "-p", "x " * 100, "-c", "8", "-t", "1")
+        if done.returncode != 0:
+            refused(done, 1)
+    assert done.returncode == 1
 
 
 def test_an_output_that_cannot_be_written_is_an_error(program, directory):
-    commands = [["run", "-m", directory, "-p", "x", "-n", "4"], ["info", "-m", directory]]
-    for arguments in [*commands, ["--help"], ["run", "--help"], ["info", "--help"], ["--version"]]:
+    commands = [["run", "-p", "x", "-n", "4"], ["info"], ["bench", "-p", "4", "-n", "0", "-r", "1"], ["bench", "-p", "4", "-n", "0", "-r", "1", "-o", "json"], ["ppl", "-p", "x " * 100, "-c", "8"], ["ppl", "-p", "x " * 100, "-c", "8", "--json"],
+                ["tokenize", "-p", "x"], ["tokenize", "--ids", "5"], ["tokenize", "-p", "x", "--json"]]
+    commands = [[*arguments, "-m", directory] for arguments in commands]
+    for arguments in [*commands, ["--help"], *([name, "--help"] for name in ("run", "bench", "ppl", "tokenize", "info")), ["--version"]]:
         with open("/dev/full", "w") as full:
             done = subprocess.run([program("entrorun"), *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
         assert done.returncode == 4, arguments
         assert done.stderr.startswith("entrorun: ") and done.stderr.count("\n") == 1
 
 
-def test_an_interruption_ends_the_text_where_it_is(program, directory):
+def test_an_interruption_ends_the_text_where_it_is(program, endless):
     done = subprocess.Popen(
-        [program("entrorun"), "run", "-m", directory, "--no-chat", "-p", PROMPT, *ENDLESS],
+        [program("entrorun"), "run", "-m", endless, "--no-chat", "-p", PROMPT, *ENDLESS],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -94,9 +206,9 @@ def test_an_interruption_ends_the_text_where_it_is(program, directory):
     assert errors.decode().splitlines()[-1] == "entrorun: interrupted"
 
 
-def test_a_reader_that_goes_away_ends_the_program(program, directory):
+def test_a_reader_that_goes_away_ends_the_program(program, endless):
     done = subprocess.Popen(
-        [program("entrorun"), "run", "-m", directory, "--no-chat", "-p", PROMPT, *ENDLESS],
+        [program("entrorun"), "run", "-m", endless, "--no-chat", "-p", PROMPT, *ENDLESS],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

@@ -145,6 +145,28 @@ def test_a_lossless_model_of_two_planes_is_the_source(mount, lossless, source, o
     assert (root / "model.safetensors").read_bytes() == whole
 
 
+@pytest.mark.parametrize("options", [[], ["-o", "cache=0"]], ids=str)
+def test_small_reads_here_and_there_decode_parts_of_blocks(mount, coded, lossless, source, expected, options):
+    """At any offset, of raw tensors, of a view and of a model of two planes: the bytes of the whole, and hardly a block decoded for them."""
+    root, second = mount(coded, *options), mount(lossless, *options)
+    wholes = {path: (expected / path.relative_to(root)).read_bytes() for path in [*tensor_files(root), root / "model.safetensors"]}
+    wholes[second / "model.safetensors"] = (source / "model.safetensors").read_bytes()
+    place, room = random.Random(6), mmap.mmap(-1, 16384)
+    for path, whole in wholes.items():
+        descriptor = direct(path)
+        starts = list(range(BLOCK, len(whole) - 2 * BLOCK, 4 * BLOCK))
+        place.shuffle(starts)
+        for start in starts:
+            offset, size = start + place.randrange(BLOCK), place.choice([1, 511, 4096, 7000])
+            n = os.preadv(descriptor, [memoryview(room)[:size]], offset)
+            assert room[:n] == whole[offset : offset + size]
+        os.close(descriptor)
+    for folder in (root, second):
+        stats = {name: int(value) for name, value in stats_of(folder).items() if value.isdigit()}
+        assert stats["requests_failed"] == 0
+        assert stats["blocks_partial"] > 10 * stats["blocks_decoded"] and stats["bytes_partial"] > stats["blocks_partial"]
+
+
 def test_readers_of_one_block_cause_one_decode(mount, coded, expected):
     root = mount(coded)
     path = tensor_files(root)[0]

@@ -21,9 +21,12 @@ libdir=$(pkg-config --variable=libdir entrocodec)
 "$compiler" -std=c11 -Wall -Wextra -Werror "$@" "${cflags[@]}" "$source_folder/compress_file.c" "${libs[@]}" -o shared
 "$compiler" -std=c11 -Wall -Wextra -Werror "$@" "${cflags[@]}" "$source_folder/compress_file.c" "${static_libs[@]}" -o static
 
-# Nothing but the header's functions is visible.
+# Nothing but the header's functions is visible. C++ may include it (where there is a C++ compiler beside the C one).
 header=$(find "$work/installed" -name '*.h')
 [ "$(wc -l <<<"$header")" = 1 ]
+if "$compiler" -x c++ -fsyntax-only /dev/null 2>/dev/null; then
+    "$compiler" -x c++ -Wall -Wextra -Werror -fsyntax-only "$header"
+fi
 nm -D --defined-only "$libdir/libentrocodec.so" | awk '$2 == "T" {print $3}' | grep -v -E '^(__|_init|_fini)' | sort >exported
 grep -oE 'entro_[a-z_]+\(' "$header" | tr -d '(' | sort -u >declared
 diff declared exported

@@ -70,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 1 || !fuzz_input_parse(&input, data + 1, size - 1))
         return 0;
     /* A codebook that is none leaves the pivot NULL: that of a plane without coded blocks. */
-    require(entro_pivot_create(&pivot, input.lengths) != ENTRO_OK || pivot != NULL);
+    require(fuzz_input_create_pivot(&input, &pivot) != ENTRO_OK || pivot != NULL);
     static struct entro_pivot_scratch *scratch;
     if (scratch == NULL)
         scratch = entro_pivot_scratch_create(NULL);

@@ -1,7 +1,8 @@
 /*
  * Makes the first inputs of fuzz_image: small images written by the library, in that target's short form.
- * make_image_seeds FOLDER
+ * make_image_seeds FOLDER. The corpus beside this file began with its output.
  */
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,18 @@ static enum entro_error produce(void *context, uint64_t offset, size_t size_byte
     return ENTRO_OK;
 }
 
+/* Nearly all bytes alike: the code's root has a codebook of its own. */
+static enum entro_error produce_skewed(void *context, uint64_t offset, size_t size_bytes, uint8_t *target,
+                                       struct entro_message *message)
+{
+    unsigned factor = 5;
+    (void)context;
+    enum entro_error error = produce(&factor, offset, size_bytes, target, message);
+    for (size_t i = 0; i < size_bytes; i++)
+        target[i] = target[i] < 31 ? 3 : target[i];
+    return error;
+}
+
 static uint32_t add_stream(struct entro_writer *writer, const struct entro_layout *layout, uint64_t size,
                            unsigned factor)
 {
@@ -28,6 +41,14 @@ static uint32_t add_stream(struct entro_writer *writer, const struct entro_layou
     if (entro_writer_add_stream(writer, "seed", size, layout, &producer, &summary, NULL) != ENTRO_OK)
         return ENTRO_NONE;
     return summary.stream;
+}
+
+static bool add_skewed_stream(struct entro_writer *writer)
+{
+    struct entro_stream_summary summary;
+    const struct entro_producer producer = {NULL, produce_skewed};
+    return entro_writer_add_stream(writer, "skewed", 20000, &entro_layout_bytes, &producer, &summary, NULL) ==
+           ENTRO_OK;
 }
 
 static void add_tensors(struct entro_writer *writer)
@@ -92,6 +113,10 @@ static enum entro_error write_image(const char *path, unsigned kind)
             entro_writer_add_file(writer, "config.json", &extent, 1, NULL);
             entro_writer_add_file(writer, "empty", NULL, 0, NULL);
         }
+        if (kind / 8 % 2 == 1 && !add_skewed_stream(writer))
+            error = ENTRO_ERROR_ARGUMENT;
+    }
+    if (error == ENTRO_OK) {
         error = entro_writer_finish(writer, &image_bytes, &message);
     }
     if (error != ENTRO_OK)
@@ -130,7 +155,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: make_image_seeds FOLDER\n");
         return EXIT_FAILURE;
     }
-    for (unsigned kind = 0; kind < 8; kind++) {
+    for (unsigned kind = 0; kind <= 8; kind++) {
         char image[4096], seed[4096];
         snprintf(image, sizeof image, "%s/image", argv[1]);
         snprintf(seed, sizeof seed, "%s/seed-%u", argv[1], kind);

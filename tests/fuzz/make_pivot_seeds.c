@@ -32,10 +32,19 @@ struct shape {
 };
 
 static const struct shape shapes[] = {
-    {"flat_1", 2, 2, 15, 2, 61},       {"flat_4", 16, 16, 15, 16, 64},     {"flat_8", 256, 256, 8, 256, 100},
-    {"chain", 16, 1, 15, 16, 70},      {"chain_limited", 32, 1, 6, 9, 70}, {"mixed", 40, 5, 15, 40, 200},
-    {"rare_tail", 100, 9, 11, 30, 90}, {"one_symbol", 9, 2, 15, 1, 77},    {"two_symbols", 50, 3, 15, 2, 33},
-    {"tiny", 7, 2, 15, 7, 1},          {"wide", 200, 40, 15, 200, 400},
+    {"flat_1", 2, 2, 15, 2, 61},
+    {"flat_4", 16, 16, 15, 16, 64},
+    {"flat_8", 256, 256, 8, 256, 100},
+    {"chain", 16, 1, 15, 16, 70},
+    {"chain_limited", 32, 1, 6, 9, 70},
+    {"mixed", 40, 5, 15, 40, 200},
+    {"rare_tail", 100, 9, 11, 30, 90},
+    {"one_symbol", 9, 2, 15, 1, 77},
+    {"two_symbols", 50, 3, 15, 2, 33},
+    {"tiny", 7, 2, 15, 7, 1},
+    {"wide", 200, 40, 15, 200, 400},
+    {"root", 256, 8, FUZZ_ROOT | 15, 9, 600},
+    {"root_plain", 256, 64, FUZZ_ROOT | 15, 100, 500},
 };
 
 static int write_shape(const char *folder, const struct shape *shape, struct entro_pivot_scratch *scratch)
@@ -57,7 +66,7 @@ static int write_shape(const char *folder, const struct shape *shape, struct ent
     struct entro_pivot *pivot = NULL;
     size_t header_bytes = FUZZ_HEADER_BYTES + shape->n_symbols;
     if (!fuzz_input_parse(&parsed, input, header_bytes) ||
-        entro_pivot_create(&pivot, parsed.lengths) != ENTRO_OK)
+        fuzz_input_create_pivot(&parsed, &pivot) != ENTRO_OK)
         return -1;
     size_t coded_bytes = entro_pivot_encode(pivot, symbols, shape->size, input + header_bytes, 1024, scratch);
     entro_pivot_free(pivot);

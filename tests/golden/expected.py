@@ -105,6 +105,12 @@ def mixed_blocks(seed):
     return b"A" * 4096 + bytes(uniform_codes(seed, 4096, 256, 1)) + bytes(peaked_codes(seed + 1, 4096)) + bytes([128]) * 100
 
 
+def frame_content():
+    """What the golden frame holds."""
+    skewed = [code for i in range(4) for code in skewed_codes(91 + i, 16384)]
+    return bytes(skewed) + bytes([7]) * 65536 + bytes(uniform_codes(95, 3000, 256, 1))
+
+
 def text(seed, n):
     letters = b"etaoin shrdlu,.\n"
     generator = Generator(seed)

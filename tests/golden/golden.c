@@ -421,3 +421,11 @@ enum entro_error golden_write(const char *path, struct entro_pool *pool, struct 
     free(golden.buffer);
     return golden.error;
 }
+
+void golden_frame_content(uint8_t target[GOLDEN_FRAME_CONTENT_BYTES])
+{
+    for (size_t i = 0; i < 4; i++)
+        skewed_codes(target + i * 16384, 91 + i, 16384);
+    memset(target + 65536, 7, 65536);
+    uniform_codes(target + (size_t)2 * 65536, 95, 3000, 256, 1);
+}

@@ -477,6 +477,42 @@ class Image:
         return b"".join(parts)
 
 
+class Frame:
+    """The appendix: a buffer by itself."""
+
+    def __init__(self, data):
+        need(len(data) >= 32 and data[:8] == b"\x89ENTROFR", "not a frame")
+        version, block_log2, n_codebooks, reserved, self.size = struct.unpack_from("<HBBIQ", data, 8)
+        need(version == 1 and reserved == 0, "head of a frame")
+        need(12 <= block_log2 <= 17 and n_codebooks <= 2 and self.size <= 2**46, "head of a frame")
+        block_bytes = 2**block_log2
+        n_blocks = -(-self.size // block_bytes)
+        records = 24 + 128 * n_codebooks
+        end = records + 12 * n_blocks
+        need(end + 8 <= len(data), "a frame is too short")
+        need(xxh3_64(data[:end]) == struct.unpack_from("<Q", data, end)[0], "checksum of a frame")
+        codebooks = [data[24 + 128 * i : 152 + 128 * i] for i in range(n_codebooks)]
+        self.code = Code(*codebooks) if codebooks else None
+        offset = end + 8
+        self.blocks = []
+        for i in range(n_blocks):
+            word, checksum = struct.unpack_from("<IQ", data, records + 12 * i)
+            stored, method = word % 2**30, word >> 30
+            n = min(block_bytes, self.size - i * block_bytes)
+            need(method <= (2 if codebooks else 1), "method of a block")
+            need((stored == 1, stored == n, 1 <= stored < n)[method], "stored size of a block")
+            self.blocks.append((method, data[offset : offset + stored], n, checksum))
+            offset += stored
+        need(offset == len(data), "end of a frame")
+
+    def content(self):
+        parts = []
+        for method, stored, n, checksum in self.blocks:
+            need(xxh3_64(stored) == checksum, "checksum of a block")
+            parts.append(stored * n if method == 0 else stored if method == 1 else self.code.decode(stored, n))
+        return b"".join(parts)
+
+
 # Rounding. Python's floats are binary64; struct rounds to nearest, ties to even, and refuses what overflows.
 
 

@@ -9,6 +9,7 @@ import unittest
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
 
+import expected  # noqa: E402
 import reader  # noqa: E402
 import xxh3  # noqa: E402
 
@@ -23,6 +24,16 @@ class Golden(unittest.TestCase):
         found = reader.describe(reader.Image(load("golden-v1.entrofs")))
         different = list(reader.differences(found, json.loads(load("expected.json"))))
         self.assertEqual(different, [])
+
+    def test_the_golden_files_are_those_that_were_frozen(self):
+        self.assertEqual(xxh3.xxh3_128(load("golden-v1.entrofs")).hex(), "a5f924d81d61b44d7ded667187484a25")
+        self.assertEqual(xxh3.xxh3_128(load("golden-v1.frame")).hex(), "d0e12d20969cb09101e589895a5cb8b4")
+
+    def test_the_second_reader_finds_in_the_frame_what_the_formulas_say(self):
+        frame = reader.Frame(load("golden-v1.frame"))
+        self.assertEqual({block[0] for block in frame.blocks}, {0, 1, 2})
+        self.assertIsNotNone(frame.code.root)
+        self.assertEqual(frame.content(), expected.frame_content())
 
     def test_expected_json_is_what_expected_py_writes(self):
         written = subprocess.run([sys.executable, "-B", os.path.join(FOLDER, "expected.py")], check=True, capture_output=True)
@@ -70,6 +81,17 @@ class Golden(unittest.TestCase):
         code = reader.Code(codebook)
         self.assertEqual(code.leaves, [[0x61], [0x62, 0x63], [0x64], [0x65, 0x66]])
         self.assertEqual(code.decode(bytes.fromhex("06030102 02 02 06 2c aa05"), 12), b"abacadaebafa")
+
+    def test_the_coded_root_of_the_specification_decodes(self):
+        codebook, root_codebook = bytearray(128), bytearray(128)
+        codebook[0x30:0x32] = bytes([0x10, 0x22])
+        root_codebook[0] = 0x11
+        symbols = b"a" * 16 + b"b" + b"a" * 47
+        self.assertEqual(reader.Code(codebook, root_codebook).decode(bytes.fromhex("3f01 00 0804"), 64), symbols)
+        self.assertEqual(reader.Code(codebook, root_codebook).decode(bytes.fromhex("3f01 00 0000010000000000"), 64), symbols)
+        for bad in ("3f01 00", "3f01 00 08", "3f01 00 080400", "3f01 00 0806", "3f01 00 000001000000000000"):
+            with self.assertRaises(reader.Malformed, msg=bad):
+                reader.Code(codebook, root_codebook).decode(bytes.fromhex(bad), 64)
 
     def test_xxh3_gives_the_values_of_the_reference_implementation(self):
         """One length for each branch of the specification, bytes from the generator below."""

@@ -150,6 +150,62 @@ static void small_blocks_never_grow(void **state)
     }
 }
 
+static void assert_range(struct fixture *fixture, bool with_pivot, struct entro_block block,
+                         const uint8_t *bytes, size_t first, size_t n)
+{
+    memset(fixture->decoded, 0xee, SIZE);
+    assert_int_equal(entro_block_decode_range(with_pivot ? fixture->pivot : NULL, block, fixture->stored,
+                                              SIZE, first, n, fixture->decoded, fixture->scratch),
+                     ENTRO_OK);
+    assert_memory_equal(fixture->decoded, bytes + first, n);
+    for (size_t i = n; i < SIZE; i++)
+        assert_int_equal(fixture->decoded[i], 0xee);
+}
+
+static void ranges_of_blocks_of_all_methods_are_those_of_the_whole(void **state)
+{
+    struct fixture *fixture = *state;
+    uint8_t equal[SIZE];
+    memset(equal, 200, SIZE);
+    static const struct {
+        size_t first, n;
+    } ranges[] = {{0, SIZE}, {0, 1}, {SIZE - 1, 1}, {SIZE, 0}, {8, 100}, {1234, 567}, {3, SIZE - 3}};
+    for (unsigned i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        size_t first = ranges[i].first, n = ranges[i].n;
+        struct entro_block block = encode(fixture, true, fixture->bytes, SIZE);
+        assert_int_equal(block.method, ENTRO_METHOD_CODED);
+        assert_range(fixture, true, block, fixture->bytes, first, n);
+        block = encode(fixture, false, fixture->bytes, SIZE);
+        assert_int_equal(block.method, ENTRO_METHOD_RAW);
+        assert_range(fixture, false, block, fixture->bytes, first, n);
+        block = encode(fixture, false, equal, SIZE);
+        assert_int_equal(block.method, ENTRO_METHOD_CONSTANT);
+        assert_range(fixture, false, block, equal, first, n);
+    }
+}
+
+static void ranges_of_damaged_blocks_are_refused_wherever_the_damage_is(void **state)
+{
+    struct fixture *fixture = *state;
+    struct entro_block block = encode(fixture, true, fixture->bytes, SIZE);
+    for (size_t at = 0; at < block.stored_bytes; at += 37) {
+        fixture->stored[at] ^= 16;
+        assert_int_equal(entro_block_decode_range(fixture->pivot, block, fixture->stored, SIZE, 40, 1,
+                                                  fixture->decoded, fixture->scratch),
+                         ENTRO_ERROR_CHECKSUM);
+        fixture->stored[at] ^= 16;
+    }
+    assert_int_equal(entro_block_decode_range(fixture->pivot, block, fixture->stored, SIZE, SIZE, 1,
+                                              fixture->decoded, fixture->scratch),
+                     ENTRO_ERROR_ARGUMENT);
+    assert_int_equal(entro_block_decode_range(NULL, block, fixture->stored, SIZE, 0, 1, fixture->decoded,
+                                              fixture->scratch),
+                     ENTRO_ERROR_FORMAT);
+    assert_int_equal(entro_block_decode_range(fixture->pivot, block, fixture->stored, SIZE - 1, 0, 1,
+                                              fixture->decoded, fixture->scratch),
+                     ENTRO_ERROR_FORMAT);
+}
+
 static void a_flipped_bit_is_a_checksum_error(void **state)
 {
     struct fixture *fixture = *state;
@@ -230,6 +286,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_symbol_that_the_codebook_lacks_is_stored_raw, setup, teardown),
         cmocka_unit_test_setup_teardown(equal_bytes_are_stored_as_one, setup, teardown),
         cmocka_unit_test_setup_teardown(small_blocks_never_grow, setup, teardown),
+        cmocka_unit_test_setup_teardown(ranges_of_blocks_of_all_methods_are_those_of_the_whole, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(ranges_of_damaged_blocks_are_refused_wherever_the_damage_is, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_flipped_bit_is_a_checksum_error, setup, teardown),
         cmocka_unit_test_setup_teardown(sizes_that_do_not_fit_the_method_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_coded_block_as_long_as_raw_is_refused, setup, teardown),

@@ -13,6 +13,8 @@
 
 #include "codec/bytes.h"
 #include "codec/checksum.h"
+#include "golden.h"
+#include "image_fixture.h"
 #include "random.h"
 
 static int setup(void **state)
@@ -280,6 +282,19 @@ static void a_frame_made_from_the_specification_is_decoded(void **state)
     assert_memory_equal(decoded, "abacadaebafa", 12);
 }
 
+static void the_golden_frame_is_decoded(void **state)
+{
+    static uint8_t content[GOLDEN_FRAME_CONTENT_BYTES], decoded[GOLDEN_FRAME_CONTENT_BYTES];
+    size_t frame_bytes, decoded_bytes;
+    uint8_t *frame = fixture_load(ENTRO_TEST_GOLDEN "/golden-v1.frame", &frame_bytes);
+    golden_frame_content(content);
+    assert_int_equal(entro_decompress(*state, frame, frame_bytes, decoded, sizeof decoded, &decoded_bytes),
+                     ENTRO_CODEC_OK);
+    assert_int_equal(decoded_bytes, sizeof content);
+    assert_memory_equal(decoded, content, sizeof content);
+    free(frame);
+}
+
 static void errors_and_version_have_a_text(void **state)
 {
     (void)state;
@@ -305,6 +320,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(heads_that_no_writer_makes_are_refused_though_their_checksum_is_right,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_frame_made_from_the_specification_is_decoded, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_golden_frame_is_decoded, setup, teardown),
         cmocka_unit_test(errors_and_version_have_a_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

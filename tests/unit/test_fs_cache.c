@@ -338,6 +338,82 @@ static void random_use_by_many_threads_keeps_the_rules(void **state)
     entro_cache_free(storm.cache);
 }
 
+static void a_part_is_best_had_alone_once(void **state)
+{
+    (void)state;
+    struct entro_cache *cache = make_cache(1000);
+    struct entro_cache_entry *entry;
+    enum entro_error error;
+    assert_true(entro_cache_touch(cache, 0, 10, 100)); /* 0 is a key like any other */
+    assert_false(entro_cache_touch(cache, 0, 10, 100));
+    assert_true(entro_cache_touch(cache, 7, 10, 100));
+    assert_false(entro_cache_touch(cache, 7, 10, 100));
+    /* There, being made, or failed. */
+    make(cache, 7, 100);
+    assert_false(entro_cache_touch(cache, 7, 10, 100));
+    assert_int_equal(entro_cache_claim(cache, 8, &entry, &error), ENTRO_CACHE_MINE);
+    assert_false(entro_cache_touch(cache, 8, 10, 100));
+    entro_cache_fail(cache, entry, ENTRO_ERROR_CHECKSUM);
+    assert_false(entro_cache_touch(cache, 8, 10, 100));
+    assert_int_equal(entro_cache_claim(cache, 8, &entry, &error), ENTRO_CACHE_FAILED);
+    entro_cache_free(cache);
+}
+
+static void a_second_touch_counts_lately_or_while_there_is_room(void **state)
+{
+    (void)state;
+    struct entro_cache *cache = make_cache(1000);
+    for (uint64_t key = 1; key <= 5 * ENTRO_CACHE_LATELY; key++)
+        assert_true(entro_cache_touch(cache, key, 10, 500));
+    for (uint64_t key = 1; key <= 5 * ENTRO_CACHE_LATELY; key++)
+        assert_false(entro_cache_touch(cache, key, 10, 500)); /* there is room */
+    make(cache, 1000, 501);
+    for (uint64_t key = 4 * ENTRO_CACHE_LATELY; key <= 5 * ENTRO_CACHE_LATELY; key++)
+        assert_false(entro_cache_touch(cache, key, 10, 500)); /* lately */
+    for (uint64_t key = 1; key < 4 * ENTRO_CACHE_LATELY; key++)
+        assert_true(entro_cache_touch(cache, key, 10, 500)); /* long ago */
+    entro_cache_free(cache);
+}
+
+static void a_value_made_and_pushed_out_is_touched_anew(void **state)
+{
+    (void)state;
+    struct entro_cache *cache = make_cache(100);
+    assert_true(entro_cache_touch(cache, 50, 10, 100));
+    make(cache, 50, 100);
+    make(cache, 51, 100); /* pushes 50 out */
+    assert_true(entro_cache_touch(cache, 50, 10, 100));
+    assert_false(entro_cache_touch(cache, 50, 10, 100));
+    entro_cache_free(cache);
+}
+
+static void a_value_that_could_not_be_kept_is_always_best_had_in_parts(void **state)
+{
+    (void)state;
+    struct entro_cache *cache = make_cache(99);
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(entro_cache_touch(cache, 5, 10, 100));
+    entro_cache_free(cache);
+}
+
+/* A value read in parts that all add up to it is used up, though the first was had alone. */
+static void a_part_had_alone_counts_as_read(void **state)
+{
+    (void)state;
+    struct entro_cache *cache = make_cache(ENTRO_CACHE_USED_UP_BYTES + 200);
+    struct entro_cache_entry *entry;
+    enum entro_error error;
+    assert_true(entro_cache_touch(cache, 1, 60, 100));
+    assert_int_equal(entro_cache_claim(cache, 1, &entry, &error), ENTRO_CACHE_MINE);
+    entro_cache_give(cache, entry, calloc(1, sizeof(uint64_t)), 100);
+    entro_cache_release_read(cache, entry, 40);
+    make(cache, 2, ENTRO_CACHE_USED_UP_BYTES + 50);
+    make(cache, 3, 100); /* beyond the budget: what is used up goes before what is older than this */
+    assert_false(has(cache, 1));
+    assert_true(has(cache, 2));
+    entro_cache_free(cache);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +429,11 @@ int main(void)
         cmocka_unit_test(sixty_four_readers_of_one_value_make_it_once),
         cmocka_unit_test(those_who_wait_hear_of_a_failure),
         cmocka_unit_test(random_use_by_many_threads_keeps_the_rules),
+        cmocka_unit_test(a_part_is_best_had_alone_once),
+        cmocka_unit_test(a_second_touch_counts_lately_or_while_there_is_room),
+        cmocka_unit_test(a_value_made_and_pushed_out_is_touched_anew),
+        cmocka_unit_test(a_value_that_could_not_be_kept_is_always_best_had_in_parts),
+        cmocka_unit_test(a_part_had_alone_counts_as_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

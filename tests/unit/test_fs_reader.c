@@ -140,7 +140,7 @@ static void many_threads_read_the_same_bytes(void **state)
     test_image_free(&image);
 }
 
-static void a_block_read_in_small_parts_is_decoded_once(void **state)
+static void a_block_of_which_a_second_part_is_wanted_is_decoded_once(void **state)
 {
     (void)state;
     struct test_image image;
@@ -150,9 +150,53 @@ static void a_block_read_in_small_parts_is_decoded_once(void **state)
     const struct expected_file *file = test_expected(&image, "sub/other.bin");
     for (uint64_t offset = 0; offset < 65536; offset += 4096)
         check_range(&opened, file, offset, 4096);
-    assert_int_equal(entro_reader_stats(opened.reader)->blocks_decoded, 1);
-    assert_int_equal(entro_reader_stats(opened.reader)->cache_hits, 15);
+    const struct entro_stats *stats = entro_reader_stats(opened.reader);
+    assert_int_equal(stats->blocks_partial, 1);
+    assert_int_equal(stats->blocks_decoded, 1);
+    assert_int_equal(stats->cache_hits, 14);
     close_reader(&opened);
+    test_image_free(&image);
+}
+
+/* Of every block of every file something at an odd place: no block is decoded as a whole, also under views
+ * and of several planes. */
+static void small_reads_here_and_there_decode_what_they_want_alone(void **state)
+{
+    (void)state;
+    struct test_image image;
+    test_image_make(&image, 16);
+    assert_true(entro_bus_guard_install());
+    for (unsigned round = 0; round < 6; round++) {
+        for (size_t i = 0; i < image.n_files; i++) {
+            const struct expected_file *file = &image.files[i];
+            struct opened opened;
+            open_reader(&opened, image.path, 32 << 20);
+            if (round % 2 != 0) { /* parts are decoded where they lie in memory */
+                struct entro_message message;
+                assert_true(entro_image_map(opened.image));
+                assert_int_equal(entro_image_lock(opened.image, &message), ENTRO_OK);
+            }
+            unsigned n_reads = 0;
+            uint64_t n_bytes = 0;
+            /* Apart enough that no two reads want the same block of a plane. */
+            for (uint64_t offset = 4321 + 3001 * round; offset + 3000 <= file->size; offset += 600000) {
+                check_range(&opened, file, offset, 2000 + 100 * round);
+                n_bytes += 2000 + 100 * round;
+                n_reads++;
+            }
+            const struct entro_stats *stats = entro_reader_stats(opened.reader);
+            bool is_raw = strncmp(file->path, "tensors/", 8) == 0 || strncmp(file->path, "sub/", 4) == 0;
+            if (is_raw && file->size > 65536) {
+                assert_int_equal(stats->blocks_decoded, 0);
+                assert_true(stats->blocks_partial >= n_reads && n_reads > 0);
+                assert_true(stats->bytes_partial >= n_bytes);
+            } else if (strcmp(file->path, "d.bf16") == 0) { /* a header, no factors */
+                assert_int_equal(stats->blocks_decoded, 0);
+                assert_int_equal(stats->blocks_partial, n_reads);
+            }
+            close_reader(&opened);
+        }
+    }
     test_image_free(&image);
 }
 
@@ -242,13 +286,14 @@ struct one_block {
     const struct expected_file *file;
     pthread_barrier_t *begin;
     unsigned number;
+    bool is_small; /* all reads are */
 };
 
 static void *read_one_block(void *context)
 {
     struct one_block *one = context;
     pthread_barrier_wait(one->begin);
-    if (one->number % 2 == 0)
+    if (one->number % 2 == 0 && !one->is_small)
         check_reply(one->opened, one->file, 65536, 65536);
     else
         check_reply(one->opened, one->file, 65536 + one->number % 16 * 4096, 4096);
@@ -268,12 +313,14 @@ static void sixty_four_readers_of_one_block_cause_one_decode(void **state)
         open_reader(&opened, image.path, ENTRO_CACHE_BYTES_DEFAULT);
         pthread_barrier_init(&begin, NULL, 64);
         for (unsigned i = 0; i < 64; i++) {
-            ones[i] = (struct one_block){&opened, test_expected(&image, "tensors/d.u8"), &begin, i};
+            ones[i] =
+                (struct one_block){&opened, test_expected(&image, "tensors/d.u8"), &begin, i, round % 2 != 0};
             assert_int_equal(pthread_create(&threads[i], NULL, read_one_block, &ones[i]), 0);
         }
         for (unsigned i = 0; i < 64; i++)
             pthread_join(threads[i], NULL);
         assert_int_equal(entro_reader_stats(opened.reader)->blocks_decoded, 1);
+        assert_true(entro_reader_stats(opened.reader)->blocks_partial <= 1);
         pthread_barrier_destroy(&begin);
         close_reader(&opened);
     }
@@ -450,7 +497,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_range_of_every_file_is_right),
         cmocka_unit_test(many_threads_read_the_same_bytes),
-        cmocka_unit_test(a_block_read_in_small_parts_is_decoded_once),
+        cmocka_unit_test(a_block_of_which_a_second_part_is_wanted_is_decoded_once),
+        cmocka_unit_test(small_reads_here_and_there_decode_what_they_want_alone),
         cmocka_unit_test(helpers_and_prefetch_change_no_byte),
         cmocka_unit_test(large_requests_are_spread_over_helpers),
         cmocka_unit_test(sixty_four_readers_of_one_block_cause_one_decode),

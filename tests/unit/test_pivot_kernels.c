@@ -220,6 +220,24 @@ static void partitions_compare_every_pair_of_bytes_right(void **state)
     }
 }
 
+static void ones_are_counted(void **state)
+{
+    (void)state;
+    struct random random = random_from(37);
+    for (size_t v = 0; v < n_variants; v++) {
+        for (size_t n = 0; n < 40000; n = n < 1200 ? n + 1 : n + 997) {
+            uint8_t *bitmap = noise((n + 7) / 8, ENTRO_PIVOT_SLOP_BYTES, &random);
+            if (n % 3 == 0) /* the most that there can be */
+                memset(bitmap, 0xff, (n + 7) / 8);
+            size_t expected = 0;
+            for (size_t i = 0; i < n; i++)
+                expected += bit_at(bitmap, i);
+            assert_int_equal(variants[v]->count_ones(bitmap, n), expected);
+            free(bitmap);
+        }
+    }
+}
+
 static void symbols_are_ranked(void **state)
 {
     (void)state;
@@ -262,6 +280,7 @@ int main(void)
         cmocka_unit_test(packed_numbers_are_packed_and_unpacked),
         cmocka_unit_test(partitions_keep_the_order_of_both_sides),
         cmocka_unit_test(partitions_compare_every_pair_of_bytes_right),
+        cmocka_unit_test(ones_are_counted),
         cmocka_unit_test(symbols_are_ranked),
         cmocka_unit_test(variants_are_found_by_their_names_only),
     };

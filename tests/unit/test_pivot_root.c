@@ -123,6 +123,100 @@ static void a_root_that_its_codebook_does_not_shorten_is_stored_as_it_is(void **
     entro_pivot_scratch_free(scratch);
 }
 
+/*
+ * A root's block that only just pays: when the encoder comes to a node all of whose symbols go one way, fewer
+ * bytes are left than that node's bits would take.
+ */
+static void a_coded_root_that_is_hardly_shorter_round_trips(void **state)
+{
+    (void)state;
+    enum { N_BYTES = SIZE / 8 };
+    static uint8_t symbols[SIZE], coded[SIZE], decoded[SIZE];
+    /* Symbol 0 left, 1 and 2 right: the root's bitmap is any bytes. Of these, 0 goes left twice, and 201 to
+     * 212 are a chain far to the right. */
+    static const uint8_t lengths[ENTRO_N_SYMBOLS] = {1, 2, 2};
+    uint8_t root_lengths[ENTRO_N_SYMBOLS] = {[0] = 2, [201] = 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 15};
+    static const struct {
+        unsigned n, length;
+    } flat[] = {{8, 5}, {16, 6}, {32, 8}, {64, 10}};
+    static const uint8_t once[] = {9, 25, 57, 201, 202, 203, 204, 205, 206, 207, 208, 209, 210};
+    for (unsigned i = 0, symbol = 1; i < sizeof flat / sizeof flat[0]; symbol += flat[i++].n)
+        memset(root_lengths + symbol, (int)flat[i].length, flat[i].n);
+    struct entro_pivot *pivot;
+    struct random random = random_from(76);
+    struct entro_pivot_scratch *scratch = entro_pivot_scratch_create(NULL);
+    assert_int_equal(entro_pivot_create_with_root(&pivot, lengths, root_lengths), ENTRO_OK);
+    unsigned n_coded = 0;
+    for (unsigned n_deep = N_BYTES * 40 / 100; n_deep < N_BYTES / 2; n_deep += 7) {
+        uint8_t bitmap[N_BYTES] = {0};
+        for (unsigned i = 0; i < n_deep; i++) /* no node on the right has all of its symbols on one side */
+            bitmap[2 * i] = i < sizeof once ? once[i] : (uint8_t)(211 + random_below(&random, 2));
+        size_t n_ones = 0;
+        for (size_t i = 0; i < SIZE; i++) {
+            symbols[i] = bitmap[i / 8] >> i % 8 & 1;
+            n_ones += symbols[i];
+        }
+        size_t n = entro_pivot_encode(pivot, symbols, SIZE, coded, sizeof coded, scratch);
+        n_coded += n < N_BYTES + (n_ones + 7) / 8;
+        assert_int_equal(decode(pivot, coded, n, decoded, SIZE, scratch), ENTRO_OK);
+        assert_memory_equal(decoded, symbols, SIZE);
+    }
+    assert_true(n_coded > 0);
+    entro_pivot_free(pivot);
+    entro_pivot_scratch_free(scratch);
+}
+
+static void the_coded_root_of_the_specification_is_encoded_and_decoded(void **state)
+{
+    (void)state;
+    static const uint8_t lengths[ENTRO_N_SYMBOLS] = {['a'] = 1, ['b'] = 2, ['c'] = 2};
+    static const uint8_t root_lengths[ENTRO_N_SYMBOLS] = {1, 1};
+    static const uint8_t stored[] = {0x3f, 0x01, 0x00, 0x08, 0x04};
+    static const uint8_t plain[] = {0x3f, 0x01, 0x00, 0, 0, 1, 0, 0, 0, 0, 0};
+    static const uint8_t too_many_ones[] = {0x3f, 0x01, 0x00, 0x08, 0x06};
+    uint8_t symbols[64], coded[64], decoded[64];
+    struct entro_pivot *pivot;
+    struct entro_pivot_scratch *scratch = entro_pivot_scratch_create(NULL);
+    memset(symbols, 'a', sizeof symbols);
+    symbols[16] = 'b';
+    assert_int_equal(entro_pivot_create_with_root(&pivot, lengths, root_lengths), ENTRO_OK);
+    assert_int_equal(entro_pivot_encode(pivot, symbols, 64, coded, sizeof coded, scratch), sizeof stored);
+    assert_memory_equal(coded, stored, sizeof stored);
+    assert_int_equal(decode(pivot, stored, sizeof stored, decoded, 64, scratch), ENTRO_OK);
+    assert_memory_equal(decoded, symbols, 64);
+    assert_int_equal(decode(pivot, plain, sizeof plain, decoded, 64, scratch), ENTRO_OK);
+    assert_memory_equal(decoded, symbols, 64);
+    assert_int_equal(decode(pivot, too_many_ones, sizeof too_many_ones, decoded, 64, scratch),
+                     ENTRO_ERROR_FORMAT);
+    entro_pivot_free(pivot);
+    entro_pivot_scratch_free(scratch);
+}
+
+/* What is decoded is a record: the bits behind its last symbol are 0 in either form. */
+static void unused_bits_of_a_root_are_refused(void **state)
+{
+    (void)state;
+    static const uint8_t lengths[ENTRO_N_SYMBOLS] = {['a'] = 1, ['b'] = 2, ['c'] = 2};
+    uint8_t root_lengths[ENTRO_N_SYMBOLS] = {[0x00] = 1, [0x81] = 2, [0x01] = 2};
+    /* Three bytes, 20 symbols: 0x80 in the last byte sets a bit that is no symbol's. */
+    static const uint8_t plain[] = {19, 1, 0x00, 0x01, 0, 0}, plain_bad[] = {19, 1, 0x00, 0x01, 0, 0x80};
+    uint8_t decoded[40];
+    struct entro_pivot *pivot;
+    struct entro_pivot_scratch *scratch = entro_pivot_scratch_create(NULL);
+    assert_int_equal(entro_pivot_create_with_root(&pivot, lengths, root_lengths), ENTRO_OK);
+    assert_int_equal(decode(pivot, plain, sizeof plain, decoded, 20, scratch), ENTRO_OK);
+    assert_int_equal(decode(pivot, plain_bad, sizeof plain_bad, decoded, 20, scratch), ENTRO_ERROR_FORMAT);
+    /* 36 symbols, five bytes of which four are 00: counts 4 and 1, the numbers within {01, 81}, and which
+     * byte is one of them: the last, or the first. */
+    static const uint8_t coded_bad[] = {35, 1, 0x00, 4, 1, 0x01, 0x10};
+    static const uint8_t coded[] = {35, 1, 0x00, 4, 1, 0x00, 0x01};
+    assert_int_equal(decode(pivot, coded, sizeof coded, decoded, 36, scratch), ENTRO_OK);
+    assert_int_equal(decoded[0], 'b');
+    assert_int_equal(decode(pivot, coded_bad, sizeof coded_bad, decoded, 36, scratch), ENTRO_ERROR_FORMAT);
+    entro_pivot_free(pivot);
+    entro_pivot_scratch_free(scratch);
+}
+
 static void blocks_without_a_root_need_no_codebook_for_it(void **state)
 {
     (void)state;
@@ -207,6 +301,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(skewed_blocks_round_trip_below_a_bit_a_symbol),
         cmocka_unit_test(a_root_that_its_codebook_does_not_shorten_is_stored_as_it_is),
+        cmocka_unit_test(a_coded_root_that_is_hardly_shorter_round_trips),
+        cmocka_unit_test(the_coded_root_of_the_specification_is_encoded_and_decoded),
+        cmocka_unit_test(unused_bits_of_a_root_are_refused),
         cmocka_unit_test(blocks_without_a_root_need_no_codebook_for_it),
         cmocka_unit_test(damaged_roots_are_refused_or_decoded_within_their_bounds),
         cmocka_unit_test(a_root_of_even_bits_gets_no_codebook),

@@ -211,6 +211,40 @@ static void a_character_that_is_cut_off_becomes_a_replacement(void **state)
     tear_down(&f);
 }
 
+static void what_was_run_before_is_not_run_again(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct entro_tokens past = {0};
+    uint32_t prompt[] = {5, 6, 7, 8, 9, 10};
+    set_up(&f, "");
+    f.generation.past = &past;
+    f.generation.n_predict = 1;
+    assert_int_equal(entro_generate(&f.generation, prompt, 4, &f.figures, &f.message), ENTRO_OK);
+    assert_int_equal(f.figures.n_known, 0);
+    assert_int_equal(past.n, 4);
+    /* The same again and more: the scripted backend takes nothing before position 4. */
+    f.backend.n_said = 0;
+    assert_int_equal(entro_generate(&f.generation, prompt, 6, &f.figures, &f.message), ENTRO_OK);
+    assert_int_equal(f.figures.n_known, 4);
+    assert_int_equal(f.figures.n_prompt, 6);
+    assert_int_equal(past.n, 6);
+    /* Something else from the third token on: back to there. The logits of the last are always wanted. */
+    prompt[2] = 99;
+    f.backend.n_said = 0;
+    f.backend.next_position = 2;
+    assert_int_equal(entro_generate(&f.generation, prompt, 6, &f.figures, &f.message), ENTRO_OK);
+    assert_int_equal(f.figures.n_known, 2);
+    f.backend.n_said = 0;
+    f.backend.next_position = 5;
+    assert_int_equal(entro_generate(&f.generation, prompt, 6, &f.figures, &f.message), ENTRO_OK);
+    assert_int_equal(f.figures.n_known, 5);
+    for (size_t i = 0; i < 6; i++)
+        assert_int_equal(past.ids[i], prompt[i]);
+    entro_tokens_free(&past);
+    tear_down(&f);
+}
+
 static enum entro_error refuse(void *context, const char *text, size_t size_bytes,
                                struct entro_message *message)
 {
@@ -241,6 +275,7 @@ int main(void)
         cmocka_unit_test(an_interruption_ends_the_generation_with_what_there_is),
         cmocka_unit_test(characters_come_whole_though_their_bytes_are_tokens),
         cmocka_unit_test(a_character_that_is_cut_off_becomes_a_replacement),
+        cmocka_unit_test(what_was_run_before_is_not_run_again),
         cmocka_unit_test(an_error_of_the_sink_ends_the_generation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

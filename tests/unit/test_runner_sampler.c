@@ -133,6 +133,35 @@ static void frequencies_follow_the_temperature(void **state)
     }
 }
 
+static void recent_tokens_are_penalized_and_older_ones_are_not(void **state)
+{
+    (void)state;
+    const float logits[] = {4, 3, -1, -3};
+    struct entro_sampler *sampler =
+        create((struct entro_sampling){.temperature = 0, .repeat_penalty = 2, .repeat_last_n = 2}, 4);
+    assert_int_equal(pick(sampler, logits), 0);
+    entro_sampler_accept(sampler, 0);
+    assert_int_equal(pick(sampler, logits), 1); /* 2 3 -1 -3 */
+    entro_sampler_accept(sampler, 0);           /* twice is no more than once */
+    assert_int_equal(pick(sampler, logits), 1);
+    entro_sampler_accept(sampler, 1);
+    assert_int_equal(pick(sampler, logits), 0); /* 2 1.5 -1 -3 */
+    entro_sampler_accept(sampler, 2);
+    assert_int_equal(pick(sampler, logits), 0); /* 4 1.5 -2 -3 */
+    entro_sampler_free(sampler);
+    /* What is negative becomes more so. */
+    const float negative[] = {-4, -3};
+    sampler = create((struct entro_sampling){.temperature = 0, .repeat_penalty = 2, .repeat_last_n = 9}, 2);
+    entro_sampler_accept(sampler, 1);
+    assert_int_equal(pick(sampler, negative), 0);
+    entro_sampler_free(sampler);
+    /* Without a penalty nothing is kept. */
+    sampler = create((struct entro_sampling){.temperature = 0, .repeat_penalty = 1, .repeat_last_n = 9}, 4);
+    entro_sampler_accept(sampler, 0);
+    assert_int_equal(pick(sampler, logits), 0);
+    entro_sampler_free(sampler);
+}
+
 static void logits_that_are_no_numbers_are_an_error(void **state)
 {
     (void)state;
@@ -159,6 +188,7 @@ int main(void)
         cmocka_unit_test(top_p_keeps_the_fewest_with_that_probability),
         cmocka_unit_test(min_p_drops_what_is_much_less_likely_than_the_best),
         cmocka_unit_test(frequencies_follow_the_temperature),
+        cmocka_unit_test(recent_tokens_are_penalized_and_older_ones_are_not),
         cmocka_unit_test(logits_that_are_no_numbers_are_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
