@@ -22,7 +22,7 @@ struct bench_choices {
 };
 
 struct bench {
-    const struct bench_choices *choices;
+    struct bench_choices choices;
     struct entro_engine engine;
     struct entro_bandwidth bandwidth;
     double first_seconds; /* from opening the model to the first token of a one-token prompt */
@@ -96,7 +96,7 @@ static json_t *row_json(const struct bench *bench, const struct entro_speed_test
         "s:f, s:f, "
         "s:f}",
         "version", ENTRO_VERSION, "cpu_info", bench->processor, "backends", engine->backend->name,
-        "model_filename", bench->choices->engine.directory, "model_type", bench->type, "model_size",
+        "model_filename", bench->choices.engine.directory, "model_type", bench->type, "model_size",
         (json_int_t)engine->model.weights.size_bytes, "model_n_params",
         (json_int_t)engine->model.weights.n_parameters, "n_batch", (json_int_t)engine->n_batch, "n_ubatch",
         (json_int_t)engine->backend->n_batch, "n_threads", (json_int_t)entro_pool_threads(engine->pool),
@@ -115,7 +115,7 @@ static enum entro_error run_test(struct bench *bench, size_t n_prompt, size_t n_
     char name[32];
     const struct entro_speed_test test = {.n_prompt = n_prompt,
                                           .n_generate = n_generate,
-                                          .n_repetitions = (size_t)bench->choices->n_repetitions};
+                                          .n_repetitions = (size_t)bench->choices.n_repetitions};
     struct entro_speed speed;
     enum entro_error error = entro_speed_measure(&bench->engine, &test, seconds, &speed, message);
     if (error != ENTRO_OK)
@@ -144,7 +144,7 @@ static enum entro_error run_first_token(struct bench *bench, double start, struc
 
 static enum entro_error run_tests(struct bench *bench, struct entro_message *message)
 {
-    const struct bench_choices *choices = bench->choices;
+    const struct bench_choices *choices = &bench->choices;
     enum entro_error error = entro_bandwidth_measure(bench->engine.pool, &bench->bandwidth, message);
     describe_type(&bench->engine.model, bench->type, sizeof bench->type);
     read_processor(bench->processor, sizeof bench->processor);
@@ -174,14 +174,14 @@ static enum entro_error run_tests(struct bench *bench, struct entro_message *mes
     return ENTRO_OK;
 }
 
-static enum entro_error run(struct bench_choices *choices, struct entro_message *message)
+static enum entro_error run(const struct bench_choices *choices, struct entro_message *message)
 {
     /* static: the SIGBUS handler looks at the weights. */
     static struct bench bench;
     double start = entro_now_seconds();
     int64_t n_tokens = choices->n_prompt > choices->n_generate ? choices->n_prompt : choices->n_generate;
     enum entro_error error;
-    bench.choices = choices;
+    bench.choices = *choices;
     if (n_tokens == 0)
         return entro_fail(message, ENTRO_ERROR_ARGUMENT, "-p 0 and -n 0: nothing to measure");
     if (strcmp(choices->output, "json") == 0) {
@@ -190,9 +190,9 @@ static enum entro_error run(struct bench_choices *choices, struct entro_message 
     } else if (strcmp(choices->output, "md") != 0) {
         return entro_fail(message, ENTRO_ERROR_ARGUMENT, "-o %s: there are md and json", choices->output);
     }
-    choices->engine.n_context = n_tokens;
-    if ((error = entro_engine_open(&bench.engine, &choices->engine, message)) == ENTRO_OK &&
-        (error = entro_engine_start(&bench.engine, &choices->engine, (size_t)n_tokens, NULL, message)) ==
+    bench.choices.engine.n_context = n_tokens;
+    if ((error = entro_engine_open(&bench.engine, &bench.choices.engine, message)) == ENTRO_OK &&
+        (error = entro_engine_start(&bench.engine, &bench.choices.engine, (size_t)n_tokens, NULL, message)) ==
             ENTRO_OK &&
         (error = run_first_token(&bench, start, message)) == ENTRO_OK)
         error = run_tests(&bench, message);

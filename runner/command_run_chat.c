@@ -13,9 +13,11 @@
 struct conversation {
     struct run *run;
     struct entro_chat chat;
-    struct entro_chat_message *messages; /* their contents are malloc'ed */
+    struct entro_chat_message *messages;
+    char **contents; /* of the messages, malloc'ed */
     size_t n_messages;
-    size_t capacity;
+    size_t messages_capacity;
+    size_t contents_capacity;
     size_t n_fixed; /* messages at the start that are never forgotten: the system's */
     struct entro_tokens past;
 };
@@ -23,10 +25,14 @@ struct conversation {
 static enum entro_error add_message(struct conversation *self, enum entro_chat_role role, const char *text,
                                     size_t size, struct entro_message *message)
 {
-    void *array = self->messages;
-    enum entro_error error =
-        entro_grow(&array, &self->capacity, self->n_messages + 1, sizeof *self->messages, message);
-    self->messages = array;
+    void *messages = self->messages, *contents = self->contents;
+    enum entro_error error = entro_grow(&messages, &self->messages_capacity, self->n_messages + 1,
+                                        sizeof *self->messages, message);
+    self->messages = messages;
+    if (error == ENTRO_OK)
+        error = entro_grow(&contents, &self->contents_capacity, self->n_messages + 1, sizeof *self->contents,
+                           message);
+    self->contents = contents;
     if (error != ENTRO_OK)
         return error;
     char *content = malloc(size + 1);
@@ -34,6 +40,7 @@ static enum entro_error add_message(struct conversation *self, enum entro_chat_r
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "no memory for the conversation");
     if (size > 0)
         memcpy(content, text, size);
+    self->contents[self->n_messages] = content;
     self->messages[self->n_messages++] =
         (struct entro_chat_message){.role = role, .content = content, .size = size};
     return ENTRO_OK;
@@ -41,10 +48,13 @@ static enum entro_error add_message(struct conversation *self, enum entro_chat_r
 
 static void drop_messages(struct conversation *self, size_t first, size_t n)
 {
+    size_t n_behind = self->n_messages - first - n;
     for (size_t i = first; i < first + n; i++)
-        free((char *)(uintptr_t)self->messages[i].content);
-    memmove(self->messages + first, self->messages + first + n,
-            (self->n_messages - first - n) * sizeof *self->messages);
+        free(self->contents[i]);
+    if (n_behind > 0) {
+        memmove(self->messages + first, self->messages + first + n, n_behind * sizeof *self->messages);
+        memmove(self->contents + first, self->contents + first + n, n_behind * sizeof *self->contents);
+    }
     self->n_messages -= n;
 }
 
@@ -171,6 +181,7 @@ enum entro_error run_chat(struct run *run, const struct entro_text *first, struc
     if (error == ENTRO_OK)
         error = talk(&self, first, message);
     drop_messages(&self, 0, self.n_messages);
+    free(self.contents);
     free(self.messages);
     entro_tokens_free(&self.past);
     entro_chat_free(&self.chat);

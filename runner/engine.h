@@ -48,7 +48,7 @@ struct entro_engine_options {
      &(o).n_ubatch, 1, 1 << 24},                                                                                     \
     {ENTRO_OPTION_SET, "-dio, --direct-io", NULL,                                                                    \
      "read weights that are not in memory yet past the page\n"                                                       \
-     "cache (O_DIRECT): faster from a disk, but each start reads\nagain",                                            \
+     "cache (O_DIRECT): saves a copy, but each start reads again",                                             \
      &(o).direct_io, 0, 0},                                                                                          \
     {ENTRO_OPTION_SET, "--no-preload", NULL,                                                                         \
      "do not read ahead weights that are not in memory yet: they\ncome as they are used",                            \

@@ -12,6 +12,7 @@
 
 #include "codec/pool.h"
 #include "runner/clock.h"
+#include "runner/memory_limit.h"
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22 /* Linux 5.14; older headers lack it, older kernels refuse it */
@@ -203,8 +204,7 @@ static enum entro_error read_pieces(struct preload *self)
 /* More than this would push out what was read first. */
 static bool fits_memory(uint64_t size_bytes)
 {
-    long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
-    return pages <= 0 || page_bytes <= 0 || size_bytes < (uint64_t)pages * (uint64_t)page_bytes / 10 * 9;
+    return size_bytes < entro_memory_limit_bytes() / 10 * 9;
 }
 
 enum entro_error entro_preload(const struct entro_weights *weights, enum entro_preload_mode mode,

@@ -13,7 +13,7 @@
 enum entro_preload_mode {
     ENTRO_PRELOAD_CACHED, /* into the page cache, where the next program finds them */
     ENTRO_PRELOAD_DIRECT, /* files that are not wholly in the page cache: past it (O_DIRECT) into memory of
-                             the process, which takes the place of the mapping. Faster from a disk; but the
+                             the process, which takes the place of the mapping. Fewer copies; but the
                              memory is neither shared nor given back, and the next program reads again. Where
                              the file system does not take O_DIRECT: as above. */
 };
@@ -25,8 +25,8 @@ struct entro_preload_figures {
 
 /*
  * Looks what of the mapped files is in the page cache and reads the rest. A model that does not fit the
- * machine's memory is left to page faults. Blocks; its threads end with it. ENTRO_ERROR_IO (a file cannot be
- * read; the message names it), _NO_MEMORY.
+ * memory that the process may use is left to page faults. Blocks; its threads end with it. ENTRO_ERROR_IO (a
+ * file cannot be read; the message names it), _NO_MEMORY.
  */
 enum entro_error entro_preload(const struct entro_weights *weights, enum entro_preload_mode mode,
                                struct entro_preload_figures *figures, struct entro_message *message);
