@@ -11,7 +11,7 @@ struct entro_bandwidth {
     double read_bytes; /* a second, read alone */
 };
 
-/* The best of several passes over areas that no cache holds; half a second or so, and 512 MiB for as long.
+/* The best of several passes over areas that no cache holds; a second or so, and up to 1 GiB for as long.
  * ENTRO_ERROR_NO_MEMORY. */
 enum entro_error entro_bandwidth_measure(struct entro_pool *pool, struct entro_bandwidth *out,
                                          struct entro_message *message);

@@ -172,7 +172,7 @@ def test_too_little_memory_is_one_line(run, directory, endless):
     config = json.loads((endless / "config.json").read_text())
     (endless / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 1 << 24}))
     refused(limited(4096, "run", "-m", endless, "-p", "x", "-t", "1"), 1, "-c")
-    refused(limited(256, "bench", "-m", directory, "-p", "4", "-n", "0", "-t", "1"), 1, "memory")
+    refused(limited(96, "bench", "-m", directory, "-p", "4", "-n", "0", "-t", "1"), 1, "memory")
     # With ever less something else is what there is no room for.
     for megabytes in range(26, 8, -2):
         done = limited(megabytes, "ppl", "-m", directory, "-p", "x " * 100, "-c", "8", "-t", "1")
