@@ -29,8 +29,8 @@ static enum entro_error choose_kernels(const struct entro_kernels **out, struct 
     *out = name == NULL || name[0] == '\0' ? entro_kernels_best() : entro_kernels_by_name(name);
     if (*out == NULL)
         return entro_fail(message, ENTRO_ERROR_ARGUMENT,
-                          "ENTRORUN_KERNEL=%s: not among portable, avx2, avx512, vnni and amx, or not for "
-                          "this machine",
+                          "ENTRORUN_KERNEL=%s: not among portable, avx2, avx512, vnni, amx and neon, or not "
+                          "for this machine",
                           name);
     return ENTRO_OK;
 }
