@@ -21,6 +21,7 @@
 #include "codec/image_index.h"
 #include "codec/image_map.h"
 #include "codec/image_rules.h"
+#include "codec/plane_code.h"
 
 struct entro_image {
     int fd;
@@ -281,10 +282,9 @@ void entro_decoder_free(struct entro_decoder *decoder)
     free(decoder);
 }
 
-static void get_lengths(const struct entro_image *image, uint32_t codebook, uint8_t lengths[ENTRO_N_SYMBOLS])
+static const uint8_t *codebook_at(const struct entro_image *image, uint32_t codebook)
 {
-    entro_codebook_unpack(
-        image->index.tables[ENTRO_TABLE_CODEBOOKS] + (uint64_t)codebook * ENTRO_CODEBOOK_BYTES, lengths);
+    return image->index.tables[ENTRO_TABLE_CODEBOOKS] + (uint64_t)codebook * ENTRO_CODEBOOK_BYTES;
 }
 
 /* The steps of a plane's codebooks, made by the first who needs them; of several who make them at once, one
@@ -295,16 +295,10 @@ static enum entro_error pivot_of_plane(const struct entro_image *image, const st
     _Atomic(struct entro_pivot *) *place = &image->pivots[plane - image->index.planes];
     struct entro_pivot *pivot = atomic_load_explicit(place, memory_order_acquire);
     if (pivot == NULL) {
-        uint8_t lengths[ENTRO_N_SYMBOLS], root_lengths[ENTRO_N_SYMBOLS];
         struct entro_pivot *made;
-        enum entro_error error;
-        get_lengths(image, plane->codebook, lengths);
-        if (plane->root_codebook != ENTRO_NONE) {
-            get_lengths(image, plane->root_codebook, root_lengths);
-            error = entro_pivot_create_with_root(&made, lengths, root_lengths);
-        } else {
-            error = entro_pivot_create(&made, lengths);
-        }
+        enum entro_error error = entro_codebook_plan(
+            &made, codebook_at(image, plane->codebook),
+            plane->root_codebook != ENTRO_NONE ? codebook_at(image, plane->root_codebook) : NULL);
         if (error != ENTRO_OK)
             return error;
         if (atomic_compare_exchange_strong_explicit(place, &pivot, made, memory_order_acq_rel,

@@ -121,24 +121,28 @@ static bool decode_records(const struct entro_pivot *pivot, const uint8_t *store
     return offset == stored_bytes;
 }
 
+static bool decode(const struct entro_pivot *pivot, const uint8_t *stored, size_t stored_bytes,
+                   uint8_t *target, size_t size, struct entro_pivot_scratch *scratch)
+{
+    if (size == 0 || size > ENTRO_BLOCK_MAX_BYTES)
+        return false;
+    size_t records = entro_pivot_get_counts(pivot, scratch, stored, stored_bytes, size);
+    if (records == 0)
+        return false;
+    struct side all = side_of(pivot, scratch, target, 0, pivot->n_leaves);
+    if (all.is_constant) {
+        memset(target, *all.list, size);
+        return records == stored_bytes;
+    }
+    choose_buffers(pivot, scratch);
+    return decode_records(pivot, stored, records, stored_bytes, target, size, scratch);
+}
+
 enum entro_error entro_pivot_decode(const struct entro_pivot *pivot, const uint8_t *stored,
                                     size_t stored_bytes, uint8_t *target, size_t size,
                                     struct entro_pivot_scratch *scratch)
 {
-    if (size == 0 || size > ENTRO_BLOCK_MAX_BYTES)
-        return ENTRO_ERROR_FORMAT;
-    size_t records = entro_pivot_get_counts(pivot, scratch, stored, stored_bytes, size);
-    if (records == 0)
-        return ENTRO_ERROR_FORMAT;
-    struct side all = side_of(pivot, scratch, target, 0, pivot->n_leaves);
-    bool good;
-    if (all.is_constant) {
-        memset(target, *all.list, size);
-        good = records == stored_bytes;
-    } else {
-        choose_buffers(pivot, scratch);
-        good = decode_records(pivot, stored, records, stored_bytes, target, size, scratch);
-    }
-    entro_pivot_prefetch(scratch, NULL, 0);
-    return good ? ENTRO_OK : ENTRO_ERROR_FORMAT;
+    bool is_good = decode(pivot, stored, stored_bytes, target, size, scratch);
+    entro_pivot_prefetch(scratch, NULL, 0); /* the hint was for this call */
+    return is_good ? ENTRO_OK : ENTRO_ERROR_FORMAT;
 }

@@ -127,8 +127,8 @@ static size_t encode_leaf(const struct entro_pivot *pivot, struct entro_pivot_sc
     return n_bytes;
 }
 
-size_t entro_pivot_encode(const struct entro_pivot *pivot, const uint8_t *symbols, size_t size,
-                          uint8_t *target, size_t capacity, struct entro_pivot_scratch *scratch)
+static size_t encode(const struct entro_pivot *pivot, const uint8_t *symbols, size_t size, uint8_t *target,
+                     size_t capacity, struct entro_pivot_scratch *scratch)
 {
     if (size == 0 || size > ENTRO_BLOCK_MAX_BYTES)
         return 0;
@@ -147,10 +147,17 @@ size_t entro_pivot_encode(const struct entro_pivot *pivot, const uint8_t *symbol
             return 0;
         room -= n_bytes;
     }
-    entro_pivot_prefetch(scratch, NULL, 0);
     size_t counts_bytes = put_counts(pivot, scratch, target, room);
     if (counts_bytes == 0)
         return 0;
     memmove(target + counts_bytes, target + room, capacity - room);
     return counts_bytes + capacity - room;
+}
+
+size_t entro_pivot_encode(const struct entro_pivot *pivot, const uint8_t *symbols, size_t size,
+                          uint8_t *target, size_t capacity, struct entro_pivot_scratch *scratch)
+{
+    size_t coded_bytes = encode(pivot, symbols, size, target, capacity, scratch);
+    entro_pivot_prefetch(scratch, NULL, 0); /* the hint was for this call */
+    return coded_bytes;
 }

@@ -8,6 +8,7 @@
 
 #include "runner/bandwidth.h"
 #include "runner/clock.h"
+#include "runner/command.h"
 #include "runner/commands.h"
 #include "runner/engine.h"
 #include "runner/measure.h"
@@ -174,8 +175,9 @@ static enum entro_error run_tests(struct bench *bench, struct entro_message *mes
     return ENTRO_OK;
 }
 
-static enum entro_error run(const struct bench_choices *choices, struct entro_message *message)
+static enum entro_error run(const void *context, struct entro_message *message)
 {
+    const struct bench_choices *choices = context;
     /* static: the SIGBUS handler looks at the weights. */
     static struct bench bench;
     double start = entro_now_seconds();
@@ -201,18 +203,15 @@ static enum entro_error run(const struct bench_choices *choices, struct entro_me
     return error;
 }
 
-static void print_help(const struct entro_option *options, size_t n_options)
-{
-    printf("usage: entrorun bench -m DIR [options]\n\n"
-           "Measures tokens a second, as llama-bench does: pp512 is a prompt of 512 tokens in one go, tg128 "
-           "128 tokens "
-           "one by one.\nA run that does not count comes first. GB/s is what a generation reads; below the "
-           "table is "
-           "what memory can do.\n\n"
-           "  entrorun bench -m /mnt/model\n"
-           "  entrorun bench -m /mnt/model -p 0 -n 64 -r 3 -o json\n");
-    entro_options_help(options, n_options, stdout);
-}
+static const char usage[] =
+    "usage: entrorun bench -m DIR [options]\n\n"
+    "Measures tokens a second, as llama-bench does: pp512 is a prompt of 512 tokens in one go, tg128 "
+    "128 tokens "
+    "one by one.\nA run that does not count comes first. GB/s is what a generation reads; below the "
+    "table is "
+    "what memory can do.\n\n"
+    "  entrorun bench -m /mnt/model\n"
+    "  entrorun bench -m /mnt/model -p 0 -n 64 -r 3 -o json\n";
 
 int entro_command_bench(int argc, char **argv)
 {
@@ -234,16 +233,13 @@ int entro_command_bench(int argc, char **argv)
         ENTRO_ENGINE_ROWS(choices.engine),
         {ENTRO_OPTION_SET, "-h, --help", NULL, "this text", &choices.help, 0, 0},
     };
-    const size_t n_options = sizeof options / sizeof options[0];
-    struct entro_message message;
-    enum entro_error error = entro_options_parse(options, n_options, argc, argv, &message);
-    if (error == ENTRO_OK && choices.help) {
-        print_help(options, n_options);
-        return ENTRO_EXIT_OK;
-    }
-    if (error == ENTRO_OK)
-        error = run(&choices, &message);
-    if (error != ENTRO_OK)
-        fprintf(stderr, "entrorun: %s\n", message.text);
-    return entro_exit_code(error);
+    const struct entro_command command = {
+        .usage = usage,
+        .options = options,
+        .n_options = sizeof options / sizeof options[0],
+        .help = &choices.help,
+        .run = run,
+        .choices = &choices,
+    };
+    return entro_command_execute(&command, argc, argv);
 }

@@ -7,6 +7,7 @@
 
 #include "runner/bus_error.h"
 #include "runner/chat.h"
+#include "runner/command.h"
 #include "runner/commands.h"
 #include "runner/model.h"
 #include "runner/options.h"
@@ -101,35 +102,37 @@ static void print_model(const struct entro_model *model)
     print_tensors(&model->manifest);
 }
 
+static enum entro_error run(const void *context, struct entro_message *message)
+{
+    const struct choices *choices = context;
+    struct entro_model model = {0};
+    if (choices->directory == NULL)
+        return entro_fail(message, ENTRO_ERROR_ARGUMENT, "no model: -m DIR names its directory");
+    entro_bus_error_explain(&model.weights, "entrorun", ENTRO_EXIT_IO);
+    enum entro_error error = entro_model_open(&model, choices->directory, message);
+    if (error != ENTRO_OK)
+        return error;
+    print_model(&model);
+    entro_model_close(&model);
+    return ENTRO_OK;
+}
+
 int entro_command_info(int argc, char **argv)
 {
     struct choices choices = {0};
-    struct entro_message message;
-    struct entro_model model = {0};
     const struct entro_option options[] = {
         {ENTRO_OPTION_TEXT, "-m, --model", "DIR", "the model directory: a mounted image, or one extracted",
          &choices.directory, 0, 0},
         {ENTRO_OPTION_SET, "-h, --help", NULL, "this text", &choices.help, 0, 0},
     };
-    const size_t n_options = sizeof options / sizeof options[0];
-    enum entro_error error = entro_options_parse(options, n_options, argc, argv, &message);
-    if (error == ENTRO_OK && choices.help) {
-        printf("usage: entrorun info -m DIR\n\nSays what model a directory holds and how its tensors are "
-               "stored.\n\n");
-        entro_options_help(options, n_options, stdout);
-        return ENTRO_EXIT_OK;
-    }
-    if (error == ENTRO_OK && choices.directory == NULL)
-        error = entro_fail(&message, ENTRO_ERROR_ARGUMENT, "no model: -m DIR names its directory");
-    if (error == ENTRO_OK) {
-        entro_bus_error_explain(&model.weights, "entrorun", ENTRO_EXIT_IO);
-        error = entro_model_open(&model, choices.directory, &message);
-    }
-    if (error != ENTRO_OK) {
-        fprintf(stderr, "entrorun: %s\n", message.text);
-        return entro_exit_code(error);
-    }
-    print_model(&model);
-    entro_model_close(&model);
-    return ENTRO_EXIT_OK;
+    const struct entro_command command = {
+        .usage = "usage: entrorun info -m DIR\n\nSays what model a directory holds and how its tensors are "
+                 "stored.\n\n",
+        .options = options,
+        .n_options = sizeof options / sizeof options[0],
+        .help = &choices.help,
+        .run = run,
+        .choices = &choices,
+    };
+    return entro_command_execute(&command, argc, argv);
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "runner/clock.h"
+#include "runner/command.h"
 #include "runner/commands.h"
 #include "runner/engine.h"
 #include "runner/input.h"
@@ -181,8 +182,9 @@ close_engines:
     return error;
 }
 
-static enum entro_error run(const struct ppl_choices *choices, struct entro_message *message)
+static enum entro_error run(const void *context, struct entro_message *message)
 {
+    const struct ppl_choices *choices = context;
     struct entro_text text = {0};
     struct entro_tokens tokens = {0};
     enum entro_error error = entro_input_read(choices->text, choices->file, &text, message);
@@ -193,17 +195,14 @@ static enum entro_error run(const struct ppl_choices *choices, struct entro_mess
     return error;
 }
 
-static void print_help(const struct entro_option *options, size_t n_options)
-{
-    printf("usage: entrorun ppl -m DIR -f FILE [options]\n\n"
-           "Measures how well a model predicts a text: its perplexity, with a standard error. With --kl also "
-           "how "
-           "far its\npredictions are from those of another model, usually the one it was made from.\n\n"
-           "  entrorun ppl -m /mnt/model -f text.txt\n"
-           "  entrorun ppl -m /mnt/u4 --kl /mnt/source -f text.txt\n\n"
-           "Perplexities of different conventions, windows or tokenizers cannot be compared.\n");
-    entro_options_help(options, n_options, stdout);
-}
+static const char usage[] =
+    "usage: entrorun ppl -m DIR -f FILE [options]\n\n"
+    "Measures how well a model predicts a text: its perplexity, with a standard error. With --kl also "
+    "how "
+    "far its\npredictions are from those of another model, usually the one it was made from.\n\n"
+    "  entrorun ppl -m /mnt/model -f text.txt\n"
+    "  entrorun ppl -m /mnt/u4 --kl /mnt/source -f text.txt\n\n"
+    "Perplexities of different conventions, windows or tokenizers cannot be compared.\n";
 
 int entro_command_ppl(int argc, char **argv)
 {
@@ -233,16 +232,13 @@ int entro_command_ppl(int argc, char **argv)
         {ENTRO_OPTION_SET, "--json", NULL, "the figures as JSON", &choices.json, 0, 0},
         {ENTRO_OPTION_SET, "-h, --help", NULL, "this text", &choices.help, 0, 0},
     };
-    const size_t n_options = sizeof options / sizeof options[0];
-    struct entro_message message;
-    enum entro_error error = entro_options_parse(options, n_options, argc, argv, &message);
-    if (error == ENTRO_OK && choices.help) {
-        print_help(options, n_options);
-        return ENTRO_EXIT_OK;
-    }
-    if (error == ENTRO_OK)
-        error = run(&choices, &message);
-    if (error != ENTRO_OK)
-        fprintf(stderr, "entrorun: %s\n", message.text);
-    return entro_exit_code(error);
+    const struct entro_command command = {
+        .usage = usage,
+        .options = options,
+        .n_options = sizeof options / sizeof options[0],
+        .help = &choices.help,
+        .run = run,
+        .choices = &choices,
+    };
+    return entro_command_execute(&command, argc, argv);
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "runner/clock.h"
+#include "runner/command.h"
 #include "runner/command_run_internal.h"
 #include "runner/commands.h"
 #include "runner/input.h"
@@ -90,8 +91,9 @@ free_tokens:
 }
 
 /* Everything behind the options. */
-static enum entro_error run_model(const struct run_choices *choices, struct entro_message *message)
+static enum entro_error run_model(const void *context, struct entro_message *message)
 {
+    const struct run_choices *choices = context;
     /* static: the SIGBUS handler looks at the weights. */
     static struct run run;
     struct entro_text prompt = {0};
@@ -123,21 +125,20 @@ static enum entro_error run_model(const struct run_choices *choices, struct entr
     return error;
 }
 
-static void print_help(const struct entro_option *options, size_t n_options)
-{
-    printf("usage: entrorun run -m DIR [-p PROMPT | -f FILE | -cnv] [options]\n\n"
-           "Generates text from a prompt, or holds a conversation. Text goes to standard output as it comes, "
-           "figures to\nstandard error.\n\n"
-           "  entrorun run -m /mnt/model -p \"What is the capital of France?\"\n"
-           "  entrorun run -m /mnt/model -no-cnv -p \"Once upon a time\" -n 100 --temp 0\n"
-           "  entrorun run -m /mnt/model                    a conversation, from a terminal\n\n"
-           "In a conversation each line is a message (\\ at its end: it goes on in the next line). Ctrl-C "
-           "stops an answer,\ntwice it ends the program, as does Ctrl-D.\n");
-    entro_options_help(options, n_options, stdout);
-    printf("\nEnvironment: ENTRORUN_KERNEL=portable|avx2|avx512|vnni|amx forces the kernels.\n"
-           "Exit codes: 0 done, 1 failure, 2 bad options or prompt, 3 no model that can be run,\n"
-           "4 reading or writing failed, 130 interrupted.\n");
-}
+static const char usage[] =
+    "usage: entrorun run -m DIR [-p PROMPT | -f FILE | -cnv] [options]\n\n"
+    "Generates text from a prompt, or holds a conversation. Text goes to standard output as it comes, "
+    "figures to\nstandard error.\n\n"
+    "  entrorun run -m /mnt/model -p \"What is the capital of France?\"\n"
+    "  entrorun run -m /mnt/model -no-cnv -p \"Once upon a time\" -n 100 --temp 0\n"
+    "  entrorun run -m /mnt/model                    a conversation, from a terminal\n\n"
+    "In a conversation each line is a message (\\ at its end: it goes on in the next line). Ctrl-C "
+    "stops an answer,\ntwice it ends the program, as does Ctrl-D.\n";
+
+static const char notes[] =
+    "\nEnvironment: ENTRORUN_KERNEL=portable|avx2|avx512|vnni|amx|neon forces the kernels.\n"
+    "Exit codes: 0 done, 1 failure, 2 bad options or prompt, 3 no model that can be run,\n"
+    "4 reading or writing failed, 130 interrupted.\n";
 
 int entro_command_run(int argc, char **argv)
 {
@@ -203,16 +204,14 @@ int entro_command_run(int argc, char **argv)
          &choices.verbose, 0, 0},
         {ENTRO_OPTION_SET, "-h, --help", NULL, "this text", &choices.help, 0, 0},
     };
-    const size_t n_options = sizeof options / sizeof options[0];
-    struct entro_message message;
-    enum entro_error error = entro_options_parse(options, n_options, argc, argv, &message);
-    if (error == ENTRO_OK && choices.help) {
-        print_help(options, n_options);
-        return ENTRO_EXIT_OK;
-    }
-    if (error == ENTRO_OK)
-        error = run_model(&choices, &message);
-    if (error != ENTRO_OK)
-        fprintf(stderr, "entrorun: %s\n", message.text);
-    return entro_exit_code(error);
+    const struct entro_command command = {
+        .usage = usage,
+        .notes = notes,
+        .options = options,
+        .n_options = sizeof options / sizeof options[0],
+        .help = &choices.help,
+        .run = run_model,
+        .choices = &choices,
+    };
+    return entro_command_execute(&command, argc, argv);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "runner/bus_error.h"
+#include "runner/command.h"
 #include "runner/commands.h"
 #include "runner/input.h"
 #include "runner/model.h"
@@ -138,8 +139,9 @@ static enum entro_error run_text(const struct tokenize_choices *choices,
     return error;
 }
 
-static enum entro_error run(const struct tokenize_choices *choices, struct entro_message *message)
+static enum entro_error run(const void *context, struct entro_message *message)
 {
+    const struct tokenize_choices *choices = context;
     static struct entro_model model;
     struct entro_text text = {0};
     enum entro_error error = ENTRO_OK;
@@ -163,16 +165,13 @@ static enum entro_error run(const struct tokenize_choices *choices, struct entro
     return error;
 }
 
-static void print_help(const struct entro_option *options, size_t n_options)
-{
-    printf("usage: entrorun tokenize -m DIR [-p TEXT | -f FILE | --ids LIST] [options]\n\n"
-           "Shows the tokens that a text becomes, one a line: its id, and its text as the vocabulary has it. "
-           "Reads "
-           "standard\ninput where no text is given. With --ids the other way round.\n\n"
-           "  entrorun tokenize -m /mnt/model -p \"Hello, world\"\n"
-           "  entrorun tokenize -m /mnt/model --ids 19556,28,905\n");
-    entro_options_help(options, n_options, stdout);
-}
+static const char usage[] =
+    "usage: entrorun tokenize -m DIR [-p TEXT | -f FILE | --ids LIST] [options]\n\n"
+    "Shows the tokens that a text becomes, one a line: its id, and its text as the vocabulary has it. "
+    "Reads "
+    "standard\ninput where no text is given. With --ids the other way round.\n\n"
+    "  entrorun tokenize -m /mnt/model -p \"Hello, world\"\n"
+    "  entrorun tokenize -m /mnt/model --ids 19556,28,905\n";
 
 int entro_command_tokenize(int argc, char **argv)
 {
@@ -198,16 +197,13 @@ int entro_command_tokenize(int argc, char **argv)
         {ENTRO_OPTION_SET, "--show-count", NULL, "also how many there are", &choices.count, 0, 0},
         {ENTRO_OPTION_SET, "-h, --help", NULL, "this text", &choices.help, 0, 0},
     };
-    const size_t n_options = sizeof options / sizeof options[0];
-    struct entro_message message;
-    enum entro_error error = entro_options_parse(options, n_options, argc, argv, &message);
-    if (error == ENTRO_OK && choices.help) {
-        print_help(options, n_options);
-        return ENTRO_EXIT_OK;
-    }
-    if (error == ENTRO_OK)
-        error = run(&choices, &message);
-    if (error != ENTRO_OK)
-        fprintf(stderr, "entrorun: %s\n", message.text);
-    return entro_exit_code(error);
+    const struct entro_command command = {
+        .usage = usage,
+        .options = options,
+        .n_options = sizeof options / sizeof options[0],
+        .help = &choices.help,
+        .run = run,
+        .choices = &choices,
+    };
+    return entro_command_execute(&command, argc, argv);
 }
