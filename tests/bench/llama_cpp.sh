@@ -4,7 +4,7 @@
 # The first run takes some ten minutes: it builds llama.cpp (as the Python package llama-cpp-python carries it) from source for this processor, fetches the model (100 MB) and
 # makes the files of both sides under --work (default build/llama_cpp). How to read what it prints: see the head of llama_cpp_turns.py.
 # The compiler: GCC 12 leaves out half of the stores before ldtilecfg, so that llama.cpp's AMX code dies of a general protection fault; with clang it works. Without clang the
-# build has everything but AMX.
+# build has everything but AMX. (No cache: pip would take a wheel that was built earlier with other flags.)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -35,7 +35,7 @@ if ! "$python" -c 'import llama_cpp' 2>/dev/null; then
         flags+=" $(switch GGML_AMX_TILE amx_tile) $(switch GGML_AMX_INT8 amx_int8) $(switch GGML_AMX_BF16 amx_bf16)"
     fi
     python3 -m venv "$work/venv"
-    CMAKE_ARGS=$flags "$work/venv/bin/pip" install --quiet --no-binary llama-cpp-python "llama-cpp-python==0.3.36" >&2
+    CMAKE_ARGS=$flags "$work/venv/bin/pip" install --quiet --no-cache-dir --no-binary llama-cpp-python "llama-cpp-python==0.3.36" >&2
 fi
 
 model=$(PYTHON=$python tests/smollm2.sh "$work")
