@@ -322,6 +322,23 @@ static void convert_by_table(const struct entro_view *view, size_t n_elements, c
     }
 }
 
+/*
+ * The product for rounding to a 16-bit type: as rounded to F32, but to odd where that may be a tie of the
+ * type (the last twelve bits of all ties are zeros), so that rounding again goes as from the exact product,
+ * which F64 holds.
+ */
+static float multiply_for_half(float value, float factor)
+{
+    float product = value * factor;
+    uint32_t bits = entro_f32_bits(product);
+    if ((bits & 0xfffU) != 0)
+        return product;
+    double exact = fabs((double)value * (double)factor), rounded = fabs((double)product);
+    if (exact != rounded)
+        bits += exact > rounded ? 1U : UINT32_MAX;
+    return entro_f32_from_bits(bits);
+}
+
 static void store_run(enum entro_dtype dtype, const float *values, size_t n_values, uint8_t *target)
 {
     if (dtype == ENTRO_DTYPE_F32)
@@ -365,7 +382,8 @@ static void convert_with_factors(const struct entro_view *view, uint64_t first, 
         }
         for (size_t k = 0; k < n_run; k++) {
             float factor = columns != NULL ? row * columns[k] : row;
-            run[k] = view->value[code_at(view, codes, done + k)] * factor;
+            float value = view->value[code_at(view, codes, done + k)];
+            run[k] = view->dtype == ENTRO_DTYPE_F32 ? value * factor : multiply_for_half(value, factor);
         }
         store_run(view->dtype, run, n_run, target + done * element_bytes);
         done += n_run;

@@ -6,10 +6,10 @@
  *
  * - f = row[i] * column[j], both F16, absent ones are 1; the product is exact in F32;
  *
- * - w = t(q) where the tensor has neither factor, else F32(t(q) * f); the exact value for an element in the
- *   outlier list;
+ * - w = t(q) where the tensor has neither factor, else the exact product t(q) * f; the exact value for an
+ *   element in the outlier list;
  *
- * - F32: w. F16, BF16: w rounded to nearest, ties to even;
+ * - F32, F16, BF16: w rounded once, to nearest, ties to even;
  *
  * - Q8_0 (32 elements a record, F16 d, 32 int8), only where the tensor has no factors and no outliers and
  *   scale is F16-exact: d = scale, values q - zero_point, which must fit int8;

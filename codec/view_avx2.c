@@ -49,6 +49,50 @@ static inline void store(uint8_t *target, __m256 low, __m256 high, enum entro_dt
     }
 }
 
+/* Whether a product that is rounded to F32 may be a tie of the 16-bit type: only then can rounding it again
+ * go wrong. F16: also its subnormal numbers' ties end in twelve zeros; 0 is none of them. */
+static inline __m256i may_be_ties(__m256 products, enum entro_dtype dtype)
+{
+    const __m256i bits = _mm256_castps_si256(products), zero = _mm256_setzero_si256();
+    if (dtype == ENTRO_DTYPE_BF16)
+        return _mm256_cmpeq_epi32(_mm256_slli_epi32(bits, 16), _mm256_set1_epi32(INT32_MIN));
+    __m256i no_tail = _mm256_cmpeq_epi32(_mm256_slli_epi32(bits, 20), zero);
+    return _mm256_andnot_si256(_mm256_cmpeq_epi32(_mm256_add_epi32(bits, bits), zero), no_tail);
+}
+
+/* How four exact products compare with what they were rounded to, in magnitude: all bits set in `above` or
+ * `below` where they differ. */
+static inline void compare_exact(__m128 a, __m128 b, __m128 rounded, __m256 *above, __m256 *below)
+{
+    const __m256d sign = _mm256_set1_pd(-0.0);
+    __m256d exact = _mm256_andnot_pd(sign, _mm256_mul_pd(_mm256_cvtps_pd(a), _mm256_cvtps_pd(b)));
+    __m256d near = _mm256_andnot_pd(sign, _mm256_cvtps_pd(rounded));
+    *above = _mm256_castpd_ps(_mm256_cmp_pd(exact, near, _CMP_GT_OQ));
+    *below = _mm256_castpd_ps(_mm256_cmp_pd(exact, near, _CMP_LT_OQ));
+}
+
+/* Of two times four masks of 64 bits, eight of 32 in order. */
+static inline __m256i narrow(__m256 low, __m256 high)
+{
+    __m256 mixed = _mm256_shuffle_ps(low, high, 0x88);
+    return _mm256_permute4x64_epi64(_mm256_castps_si256(mixed), 0xd8);
+}
+
+/* The product rounded to odd: an inexact one that was rounded to an even number becomes the neighbour on the
+ * exact one's side. F64 holds it exactly. */
+static __m256 multiply_to_odd(__m256 a, __m256 b, __m256 rounded)
+{
+    __m256 above[2], below[2];
+    compare_exact(_mm256_castps256_ps128(a), _mm256_castps256_ps128(b), _mm256_castps256_ps128(rounded),
+                  &above[0], &below[0]);
+    compare_exact(_mm256_extractf128_ps(a, 1), _mm256_extractf128_ps(b, 1), _mm256_extractf128_ps(rounded, 1),
+                  &above[1], &below[1]);
+    __m256i bits = _mm256_castps_si256(rounded), one = _mm256_set1_epi32(1);
+    __m256i step = _mm256_sub_epi32(narrow(below[0], below[1]), narrow(above[0], above[1]));
+    __m256i odd = _mm256_cmpeq_epi32(_mm256_and_si256(bits, one), one);
+    return _mm256_castsi256_ps(_mm256_add_epi32(bits, _mm256_andnot_si256(odd, step)));
+}
+
 static inline size_t convert(const struct entro_view_grid *grid, const uint8_t *codes, size_t n_elements,
                              uint8_t *target, unsigned bits, enum entro_dtype dtype)
 {
@@ -77,8 +121,19 @@ static inline size_t convert_scaled(const struct entro_view_grid *grid, const ui
             low = _mm256_mul_ps(rows, _mm256_loadu_ps(columns + i));
             high = _mm256_mul_ps(rows, _mm256_loadu_ps(columns + i + 8));
         }
-        store(target + i * element_bytes, _mm256_mul_ps(values_of(step, scale, zero_point), low),
-              _mm256_mul_ps(values_of(_mm_srli_si128(step, 8), scale, zero_point), high), dtype);
+        __m256 low_values = values_of(step, scale, zero_point);
+        __m256 high_values = values_of(_mm_srli_si128(step, 8), scale, zero_point);
+        __m256 low_products = _mm256_mul_ps(low_values, low);
+        __m256 high_products = _mm256_mul_ps(high_values, high);
+        if (dtype != ENTRO_DTYPE_F32) {
+            __m256i ties =
+                _mm256_or_si256(may_be_ties(low_products, dtype), may_be_ties(high_products, dtype));
+            if (__builtin_expect(!_mm256_testz_si256(ties, ties), 0)) {
+                low_products = multiply_to_odd(low_values, low, low_products);
+                high_products = multiply_to_odd(high_values, high, high_products);
+            }
+        }
+        store(target + i * element_bytes, low_products, high_products, dtype);
     }
     return i;
 }

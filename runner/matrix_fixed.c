@@ -2,6 +2,7 @@
  * Products of codes in whole numbers: the input becomes blocks of digits once (kernels_fixed.h); one vector
  * or a few meet the codes as they lie, many meet tiles of them.
  */
+#include <math.h>
 #include <string.h>
 
 #include "runner/matrix_internal.h"
@@ -117,11 +118,20 @@ static void times_vector(const struct entro_matrix *matrix, const struct entro_m
 }
 
 /* Outliers that are added together. */
-#define MAX_CORRECTIONS 64
+#define MAX_CORRECTIONS 128
 
-/* What an outlier's value adds to what its code stands for, as a factor of the fixed-point input. */
+/* Column factors below this, of numbers around 1, take digits from their input. */
+#define MIN_FACTOR 0x1p-10F
+
+/*
+ * What an outlier's value adds to what its code stands for: as a factor of the fixed-point input, or of the
+ * input itself, for one vector, whose input is near, and where a column factor of (almost) 0 leaves nothing
+ * of it in the fixed-point input.
+ */
 struct correction {
     float difference;
+    bool of_input; /* not of the fixed-point one */
+    size_t column;
     uint32_t row; /* from the first */
     size_t block; /* of columns */
     size_t digit; /* where its first digit lies among a token's */
@@ -140,26 +150,28 @@ static size_t place_in_plane(const struct entro_matrix *matrix, size_t column)
 /* The corrections of the outliers from *next on that lie before element `end`, as many as there is room for.
  */
 static size_t collect_corrections(const struct entro_matrix *matrix, uint64_t first, uint64_t end,
-                                  size_t *next, struct correction *corrections)
+                                  size_t *next, bool of_input, struct correction *corrections)
 {
-    size_t n = 0, row = (size_t)(first / matrix->n_columns);
-    uint64_t row_end = first + matrix->n_columns;
+    size_t n = 0;
+    uint64_t first_row = first / matrix->n_columns;
     for (; n < MAX_CORRECTIONS && *next < matrix->n_outliers; n++, ++*next) {
         uint64_t element = entro_outlier_index(matrix, *next);
         if (element >= end)
             break;
-        for (; element >= row_end; row++)
-            row_end += matrix->n_columns;
-        size_t column = (size_t)(element - (row_end - matrix->n_columns));
+        size_t row = (size_t)(element / matrix->n_columns);
+        size_t column = (size_t)(element - (uint64_t)row * matrix->n_columns);
         size_t block_start = column / ENTRO_FIXED_COLUMNS * ENTRO_FIXED_COLUMNS;
-        /* The fixed-point input has the column's factor; the value is for the input without it. */
         float value = entro_outlier_value(matrix, *next);
-        if (matrix->column_scale != NULL)
-            value /= matrix->column_scale[column];
         float coded = entro_matrix_row_factor(matrix, row) *
                       ((float)entro_matrix_code(matrix, (size_t)element) - matrix->zero_point);
-        corrections[n] = (struct correction){.difference = value - coded,
-                                             .row = (uint32_t)(row - first / matrix->n_columns),
+        float factor = matrix->column_scale == NULL ? 1.0F : matrix->column_scale[column];
+        /* The fixed-point input has the column's factor; the value is for the input without it. */
+        bool is_direct = of_input || !(fabsf(factor) >= MIN_FACTOR);
+        float difference = is_direct ? value - coded * factor : value / factor - coded;
+        corrections[n] = (struct correction){.difference = difference,
+                                             .of_input = is_direct,
+                                             .column = column,
+                                             .row = (uint32_t)(row - first_row),
                                              .block = column / ENTRO_FIXED_COLUMNS,
                                              .digit = block_start * ENTRO_FIXED_DIGITS +
                                                       place_in_plane(matrix, column - block_start),
@@ -221,7 +233,10 @@ static void correct(const struct correction *corrections, size_t n, const struct
         const int8_t *digit = input->digits + token * input->digits_stride + c->digit;
         const struct entro_fixed_block *block = input->blocks + token * input->n_blocks + c->block;
         float *out = y + c->row;
-        for (size_t t = 0; t < n_tokens; t++) {
+        const float *x = input->x + token * input->x_stride + c->column;
+        for (size_t t = 0; t < n_tokens && c->of_input; t++)
+            out[t * y_stride] += c->difference * x[t * input->x_stride];
+        for (size_t t = 0; t < n_tokens && !c->of_input; t++) {
             int32_t value = digit[0] * 65536 + digit[c->plane] * 256 + digit[2 * c->plane];
             *out += c->difference * (block->scale * (float)value);
             out += y_stride;
@@ -310,13 +325,13 @@ static void times_tile(struct tile *tile, const struct entro_matrix *matrix,
     for (size_t i = 0; i < input->n_blocks; i++) {
         size_t column = i * ENTRO_FIXED_COLUMNS, n_corrections = 0;
         if (i == 0)
-            n_corrections = collect_corrections(matrix, start, end, &next, tile->corrections);
+            n_corrections = collect_corrections(matrix, start, end, &next, false, tile->corrections);
         arrange_tile(tile, matrix, kernels, first, n_rows, column, block_columns(matrix, column));
         times_tokens(tile, matrix, input, kernels->fixed, i, first, n_rows, n_corrections, y, y_stride);
     }
     /* More of them than there is room for. */
     size_t n;
-    while ((n = collect_corrections(matrix, start, end, &next, tile->corrections)) != 0)
+    while ((n = collect_corrections(matrix, start, end, &next, false, tile->corrections)) != 0)
         correct(tile->corrections, n, input, 0, input->n_tokens, y, y_stride);
 }
 
@@ -329,7 +344,7 @@ static void times_vectors(const struct entro_matrix *matrix, const struct entro_
     size_t next = entro_first_outlier(matrix, start), n_corrections;
     for (size_t t = 0; t < input->n_tokens; t++)
         times_vector(matrix, input, fixed, t, first, n, y + t * y_stride);
-    while ((n_corrections = collect_corrections(matrix, start, end, &next, corrections)) != 0)
+    while ((n_corrections = collect_corrections(matrix, start, end, &next, true, corrections)) != 0)
         correct(corrections, n_corrections, input, 0, input->n_tokens, y + first, y_stride);
 }
 

@@ -28,20 +28,23 @@ struct encoding {
     enum entro_matrix_encoding encoding;
     enum entro_dtype dtype;
     unsigned bits_per_256; /* of 256 weights, in bytes */
-    bool with_extras;      /* factors and outliers */
+    bool with_factors;     /* of rows and of columns */
+    bool with_outliers;
 };
 
 static const struct encoding encodings[] = {
-    {"u8", ENTRO_MATRIX_U8, ENTRO_DTYPE_NONE, 256, false},
-    {"u8 factors, outliers", ENTRO_MATRIX_U8, ENTRO_DTYPE_NONE, 256, true},
-    {"u4", ENTRO_MATRIX_U4, ENTRO_DTYPE_NONE, 128, false},
-    {"u4 factors, outliers", ENTRO_MATRIX_U4, ENTRO_DTYPE_NONE, 128, true},
-    {"BF16", ENTRO_MATRIX_DTYPE, ENTRO_DTYPE_BF16, 512, false},
-    {"F16", ENTRO_MATRIX_DTYPE, ENTRO_DTYPE_F16, 512, false},
-    {"F32", ENTRO_MATRIX_DTYPE, ENTRO_DTYPE_F32, 1024, false},
-    {"Q8_0", ENTRO_MATRIX_DTYPE, ENTRO_DTYPE_Q8_0, 272, false},
-    {"Q4_1", ENTRO_MATRIX_DTYPE, ENTRO_DTYPE_Q4_1, 160, false},
-    {"Q4_K", ENTRO_MATRIX_DTYPE, ENTRO_DTYPE_Q4_K, 144, false},
+    {"u8", ENTRO_MATRIX_U8, ENTRO_DTYPE_NONE, 256, false, false},
+    {"u8 factors", ENTRO_MATRIX_U8, ENTRO_DTYPE_NONE, 256, true, false},
+    {"u8 factors, outliers", ENTRO_MATRIX_U8, ENTRO_DTYPE_NONE, 256, true, true},
+    {"u4", ENTRO_MATRIX_U4, ENTRO_DTYPE_NONE, 128, false, false},
+    {"u4 factors", ENTRO_MATRIX_U4, ENTRO_DTYPE_NONE, 128, true, false},
+    {"u4 factors, outliers", ENTRO_MATRIX_U4, ENTRO_DTYPE_NONE, 128, true, true},
+    {"BF16", ENTRO_MATRIX_DTYPE, ENTRO_DTYPE_BF16, 512, false, false},
+    {"F16", ENTRO_MATRIX_DTYPE, ENTRO_DTYPE_F16, 512, false, false},
+    {"F32", ENTRO_MATRIX_DTYPE, ENTRO_DTYPE_F32, 1024, false, false},
+    {"Q8_0", ENTRO_MATRIX_DTYPE, ENTRO_DTYPE_Q8_0, 272, false, false},
+    {"Q4_1", ENTRO_MATRIX_DTYPE, ENTRO_DTYPE_Q4_1, 160, false, false},
+    {"Q4_K", ENTRO_MATRIX_DTYPE, ENTRO_DTYPE_Q4_K, 144, false, false},
 };
 
 static struct entro_pool *pool;
@@ -99,8 +102,9 @@ static double time_products(const struct encoding *encoding, const struct entro_
                                             .data = weights,
                                             .scale = 0.01F,
                                             .zero_point = encoding->bits_per_256 == 256 ? 128 : 8};
-    if (encoding->with_extras) {
+    if (encoding->with_factors)
         products.matrix.row_scale = products.matrix.column_scale = factors;
+    if (encoding->with_outliers) {
         products.matrix.outliers = outliers;
         products.matrix.n_outliers = n_rows * n_columns / 5000;
     }

@@ -13,10 +13,13 @@ def bf16_to_f32(words):
     return (words.astype(np.uint32) << 16).view(np.float32)
 
 
-def f32_to_bf16(values):
-    """Round to nearest, ties to even, of finite values."""
-    bits = values.astype(np.float32).view(np.uint32).astype(np.uint64)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+def to_bf16(values):
+    """Bits of the BF16 nearest to finite F64 values, ties to even. In F64 the unit of a BF16 number is a power of two: dividing by it is exact, and so is the product of what numpy rounds there to a whole number, ties to even."""
+    exponents = np.frexp(values)[1] - 1
+    unit = np.maximum(exponents, -126) - 7
+    rounded = np.ldexp(np.rint(np.ldexp(values, -unit)), unit)
+    with np.errstate(over="ignore"):
+        return (rounded.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
 
 
 def tensors(root):
@@ -35,17 +38,17 @@ def codes(root, tensor):
 
 
 def values(root, tensor):
-    """The F32 values that every view rounds from: scale * (q - zero_point), times factors, with the outliers put in."""
+    """The exact values, as F64, that every view rounds from once: F32(scale * (q - zero_point)), times factors, with the outliers put in."""
     shape = tensor["shape"]
     q = codes(root, tensor)
-    w = (np.float64(tensor["scale"]) * (q - tensor["zero_point"])).astype(np.float32)
+    w = (np.float64(tensor["scale"]) * (q - tensor["zero_point"])).astype(np.float32).astype(np.float64)
     rows, columns = shape[0], int(np.prod(shape[1:], dtype=np.int64))
     if tensor["row_scale"] or tensor["column_scale"]:
-        factor = np.ones((rows, columns), np.float32)
+        factor = np.ones((rows, columns))
         if tensor["row_scale"]:
-            factor *= np.fromfile(pathlib.Path(root) / tensor["row_scale"], np.float16).astype(np.float32)[:, None]
+            factor *= np.fromfile(pathlib.Path(root) / tensor["row_scale"], np.float16).astype(np.float64)[:, None]
         if tensor["column_scale"]:
-            factor *= np.fromfile(pathlib.Path(root) / tensor["column_scale"], np.float16).astype(np.float32)[None, :]
+            factor *= np.fromfile(pathlib.Path(root) / tensor["column_scale"], np.float16).astype(np.float64)[None, :]
         w = w * factor.reshape(-1)
     if tensor["outliers"]:
         records = np.fromfile(pathlib.Path(root) / tensor["outliers"], np.dtype([("i", "<u8"), ("v", "<f4")]))
@@ -69,7 +72,7 @@ def check_view(root, tensor):
         return int((raw != seen).sum())
     w = values(root, tensor)
     if dtype == "BF16":
-        return int((np.fromfile(path, "<u2", count=count, offset=offset) != f32_to_bf16(w)).sum())
+        return int((np.fromfile(path, "<u2", count=count, offset=offset) != to_bf16(w)).sum())
     if dtype in NUMPY:
         seen = np.fromfile(path, NUMPY[dtype], count=count, offset=offset)
         with np.errstate(over="ignore"):

@@ -171,7 +171,7 @@ class Quantized:
         if self.row_scale or self.column_scale:
             row = halves(self.row_scale) if self.row_scale else [1] * self.rows
             column = halves(self.column_scale) if self.column_scale else [1] * self.columns
-            values = [f32(value * row[e // self.columns] * column[e % self.columns]) for e, value in enumerate(values)]
+            values = [value * row[e // self.columns] * column[e % self.columns] for e, value in enumerate(values)]
         parts = [signed(value, encoded(value, dtype), self, e) for e, value in enumerate(values)]
         for element, bits in self.outliers:
             value = struct.pack("<I", bits)

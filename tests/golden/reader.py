@@ -434,14 +434,12 @@ class Image:
             row = self.factors(tensor["row_scale"], tensor["rows"])
             column = self.factors(tensor["column_scale"], tensor["columns"])
             columns = tensor["columns"]
-            # Two F32 have 48 bits of product: exact in a Python float, and rounded once below.
-            values = [to_f32(value * to_f32(row[e // columns] * column[e % columns])) for e, value in enumerate(values)]
-        pack = {"F32": "<f", "F16": "<e"}
+            # Both products are exact in a Python float (22 and at most 46 bits), and rounded once below.
+            values = [value * (row[e // columns] * column[e % columns]) for e, value in enumerate(values)]
         if view == "BF16":
-            words = [to_bf16(struct.unpack("<I", struct.pack("<f", value))[0]) for value in values]
-            parts = [struct.pack("<H", word) for word in words]
+            parts = [struct.pack("<H", to_bf16(f32_to_odd_bits(value))) for value in values]
         else:
-            parts = [pack_or_infinity(pack[view], value) for value in values]
+            parts = [pack_or_infinity({"F32": "<f", "F16": "<e"}[view], value) for value in values]
         for element, bits in self.outliers_of(tensor):
             if view == "F32":
                 parts[element] = struct.pack("<I", bits)
@@ -533,6 +531,15 @@ def pack_or_infinity(form, value):
         return struct.pack(form, value)
     except OverflowError:
         return struct.pack(form, math.copysign(math.inf, value))
+
+
+def f32_to_odd_bits(value):
+    """The bits of the F32 below a value in magnitude, the last one set if that is not the value: rounding this to BF16 goes as from the value."""
+    near = to_f32(value)
+    bits = struct.unpack("<I", struct.pack("<f", near))[0]
+    if abs(near) > abs(value):
+        bits -= 1
+    return bits if near == value else bits | 1
 
 
 def to_bf16(bits):

@@ -89,6 +89,10 @@ static void fill_codes(struct fixture *f, unsigned bits, enum extras extras)
         f->row_scale[i] = with_factors ? 0.5F + (float)(i % 7) : 1;
     for (size_t j = 0; j < matrix->n_columns; j++)
         f->column_scale[j] = with_factors ? 1.5F - (float)(j % 5) * 0.25F : 1;
+    if (with_factors) { /* the first and the last element may be outliers, which have no factors */
+        f->column_scale[0] = 0;
+        f->column_scale[matrix->n_columns - 1] = 0x1p-24F;
+    }
     for (size_t e = 0; e < n; e++) {
         unsigned code = bits == 8 ? f->data[e] : f->data[e / 2] >> (e % 2 * 4) & 15U;
         f->weights[e] = (double)matrix->scale * (double)f->row_scale[e / matrix->n_columns] *

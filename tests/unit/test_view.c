@@ -73,32 +73,42 @@ static void make_factors(struct factors *factors)
     }
 }
 
-/* The definition, element by element, in F64 where F64 is exact. */
-static float expected_value(const struct entro_tensor *tensor, const struct entro_view_parts *parts,
-                            const uint8_t *codes, size_t i)
+/* The definition, element by element: the number that a view rounds, which F64 holds. */
+static double expected_value(const struct entro_tensor *tensor, const struct entro_view_parts *parts,
+                             const uint8_t *codes, size_t i)
 {
     for (size_t k = 0; k < parts->n_outliers; k++)
         if (entro_load_u64(parts->outliers + 12 * k) == i)
-            return entro_load_f32(parts->outliers + 12 * k + 8);
+            return (double)entro_load_f32(parts->outliers + 12 * k + 8);
     float t = (float)((double)tensor->scale * ((int)code_of(tensor, codes, i) - tensor->zero_point));
     if (parts->row_scale == NULL && parts->column_scale == NULL)
-        return t;
+        return (double)t;
     double factor = 1;
     if (parts->row_scale != NULL)
         factor *= (double)entro_f16_to_f32(entro_load_u16(parts->row_scale + 2 * (i / N_COLUMNS)));
     if (parts->column_scale != NULL)
         factor *= (double)entro_f16_to_f32(entro_load_u16(parts->column_scale + 2 * (i % N_COLUMNS)));
-    return (float)((double)t * factor);
+    return (double)t * factor;
 }
 
-static void check_element(enum entro_dtype dtype, float expected, const uint8_t *found)
+/* A number rounded to a type with `precision` bits of fraction and the leading one, whose smallest normal
+ * number is 2^lowest: to nearest, ties to even, in F64 alone. */
+static double rounded(double value, int precision, int lowest)
+{
+    int exponent;
+    (void)frexp(value, &exponent);
+    int unit = (exponent - 1 > lowest ? exponent - 1 : lowest) - precision + 1;
+    return ldexp(nearbyint(ldexp(value, -unit)), unit);
+}
+
+static void check_element(enum entro_dtype dtype, double expected, const uint8_t *found)
 {
     if (dtype == ENTRO_DTYPE_F32)
-        assert_int_equal(entro_load_u32(found), entro_f32_bits(expected));
+        assert_int_equal(entro_load_u32(found), entro_f32_bits((float)expected));
     else if (dtype == ENTRO_DTYPE_BF16)
-        assert_int_equal(entro_load_u16(found), entro_f32_to_bf16(expected));
-    else
-        assert_int_equal(entro_load_u16(found), entro_f32_to_f16(expected));
+        assert_int_equal(entro_load_u16(found), entro_f32_bits((float)rounded(expected, 8, -126)) >> 16);
+    else /* of a number of 11 bits the conversion rounds nothing, but for overflow */
+        assert_int_equal(entro_load_u16(found), entro_f32_to_f16((float)rounded(expected, 11, -14)));
 }
 
 /* Converts in pieces of several sizes and compares each element with the definition. */
@@ -165,6 +175,59 @@ static void factors_and_outliers_are_seen_by_every_float_view(void **state)
                 }
                 check_view(&tensor, float_types[d], &parts);
             }
+}
+
+/*
+ * Products that round to a tie in F32 and are none. Factors and codes are chosen so: with the scale 1 and the
+ * zero point 0, t * f is searched for such products, and the search must find many of each kind.
+ */
+static void products_near_ties_are_rounded_once(void **state)
+{
+    (void)state;
+    static const enum entro_dtype types[] = {ENTRO_DTYPE_BF16, ENTRO_DTYPE_F16};
+    static const float scales[] = {0x1.35p-8F, 0x1.003p0F, 0x1.7ffp-20F, 0x1.abcdp-120F, 0x1.9p+12F};
+    uint32_t random = 99;
+    for (size_t d = 0; d < 2; d++) {
+        size_t n_double = 0; /* elements that rounding twice would get wrong */
+        for (size_t s = 0; s < 5; s++)
+            for (unsigned round = 0; round < 400; round++) {
+                struct factors factors;
+                struct entro_tensor tensor = make_tensor(round % 2 == 0 ? 8 : 4, scales[s], 7);
+                tensor.row_scale = 1;
+                tensor.column_scale = 2;
+                for (size_t i = 0; i < N_ROWS; i++, random = random * 1664525U + 1013904223U)
+                    entro_store_u16(factors.rows + 2 * i, (uint16_t)(0x3800U + (random >> 20)));
+                uint8_t codes[N], target[2 * N];
+                fill_codes(codes, sizeof codes);
+                for (size_t j = 0; j < N_COLUMNS; j++) {
+                    /* Of some candidates, the column factor that makes the first row's product a false tie.
+                     */
+                    double t = (double)(tensor.scale * (float)((int)code_of(&tensor, codes, j) - 7));
+                    for (unsigned k = 0; k < 256; k++, random = random * 1664525U + 1013904223U) {
+                        uint16_t half = (uint16_t)((random >> 16 & 0x87ffU) + 0x3400U);
+                        entro_store_u16(factors.columns + 2 * j, half);
+                        double exact = t * (double)entro_f16_to_f32(entro_load_u16(factors.rows)) *
+                                       (double)entro_f16_to_f32(half);
+                        float once = (float)exact;
+                        if ((double)once != exact && (entro_f32_bits(once) & 0xfffU) == 0)
+                            break;
+                    }
+                }
+                struct entro_view_parts parts = {.row_scale = factors.rows, .column_scale = factors.columns};
+                struct entro_view *view;
+                assert_int_equal(entro_view_create(&view, &tensor, types[d], &parts, NULL), ENTRO_OK);
+                entro_view_convert(view, 0, N, codes, target);
+                for (size_t i = 0; i < N; i++) {
+                    double exact = expected_value(&tensor, &parts, codes, i);
+                    check_element(types[d], exact, target + 2 * i);
+                    uint16_t twice = types[d] == ENTRO_DTYPE_BF16 ? entro_f32_to_bf16((float)exact)
+                                                                  : entro_f32_to_f16((float)exact);
+                    n_double += twice != entro_load_u16(target + 2 * i);
+                }
+                entro_view_free(view);
+            }
+        assert_true(n_double > 20);
+    }
 }
 
 /* A record of an image may claim more columns than any memory has, and need hardly a byte for it. */
@@ -349,6 +412,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_view_without_factors_is_scale_times_code_minus_zero_point),
         cmocka_unit_test(factors_and_outliers_are_seen_by_every_float_view),
+        cmocka_unit_test(products_near_ties_are_rounded_once),
         cmocka_unit_test(row_factors_alone_take_no_memory_for_columns),
         cmocka_unit_test(an_odd_last_u4_element_is_converted_alone),
         cmocka_unit_test(q8_0_records_hold_the_scale_and_the_shifted_codes),

@@ -114,14 +114,17 @@ static void every_variant_gives_the_portable_bytes(void **state)
     static const struct {
         float scale;
         int32_t zero_point;
-    } grids[] = {{0x1.84p-8F, 128},      {0x1.fffffep-3F, 7}, /* all bits of the scale are used */
-                 {0x1.234566p-120F, 3},                       /* results are subnormal */
-                 {0x1.8p-16F, 0},                             /* subnormal in F16 */
-                 {0x1.555556p120F, 129},                      /* near the largest F32; beyond F16 */
-                 {257.0F, 255},                               /* ties of BF16 */
-                 {0x1.004p0F, -5000},                         /* ties of F16 */
-                 {0.37F, (1 << 23) - 1},                      /* the last that the kernels take */
-                 {0.37F, -(1 << 23)},                         /* and what they leave alone */
+    } grids[] = {{0x1.84p-8F, 128},
+                 {0x1.fffffep-3F, 7},    /* all bits of the scale are used */
+                 {0x1.234566p-120F, 3},  /* results are subnormal */
+                 {0x1.8p-16F, 0},        /* subnormal in F16 */
+                 {0x1.555556p120F, 129}, /* near the largest F32; beyond F16 */
+                 {257.0F, 255},          /* ties of BF16 */
+                 {0x1.004p0F, -5000},    /* ties of F16 */
+                 {1.0F, 8},              /* ties everywhere: products of few bits */
+                 {0x1p-20F, 8},          /* and of F16's subnormal numbers */
+                 {0.37F, (1 << 23) - 1}, /* the last that the kernels take */
+                 {0.37F, -(1 << 23)},    /* and what they leave alone */
                  {0.37F, -2000000011}};
     static const uint64_t columns[] = {1, 15, 64, 130, 391};
     struct model *model = malloc(sizeof *model);
