@@ -151,6 +151,79 @@ static void dequantize_q6_k(const uint8_t *block, float *target)
     }
 }
 
+/*
+ * Q2_K: a byte for each run of 16 (scale in the low nibble, minimum in the high one), 64 bytes of bit pairs,
+ * d, dmin. Part p of 32 elements has its pairs at bit 2 * (p % 4) of the 32 bytes of its half.
+ */
+static void dequantize_q2_k(const uint8_t *block, float *target)
+{
+    float d = load_f16(block + 80);
+    float dmin = load_f16(block + 82);
+    for (unsigned part = 0; part < SUPER_BLOCK / 32; part++) {
+        const uint8_t *pairs = block + 16 + (size_t)(part / 4) * 32;
+        for (unsigned i = 0; i < 32; i++) {
+            unsigned scale = block[part * 2 + i / 16];
+            float run_d = d * (float)(scale & 15U);
+            float run_minimum = dmin * (float)(scale >> 4U);
+            target[part * 32 + i] = run_d * (float)(pairs[i] >> part % 4 * 2 & 3U) - run_minimum;
+        }
+    }
+}
+
+/*
+ * Q3_K: 32 bytes of third bits (bit p of byte i for element i of part p; 0 means 4 less), 64 bytes of bit
+ * pairs as in Q2_K, 12 bytes of 6-bit scales, d. The low nibbles of scales 0 to 7 and 8 to 15 lie in bytes 0
+ * to 7; byte 8 + s % 4 has the high two bits of scale s at bit 2 * (s / 4); 32 means zero.
+ */
+static void dequantize_q3_k(const uint8_t *block, float *target)
+{
+    const uint8_t *packed = block + 96;
+    float d = load_f16(block + 108);
+    for (unsigned part = 0; part < SUPER_BLOCK / 32; part++) {
+        const uint8_t *pairs = block + 32 + (size_t)(part / 4) * 32;
+        for (unsigned i = 0; i < 32; i++) {
+            unsigned run = part * 2 + i / 16;
+            unsigned low = packed[run % 8] >> run / 8 * 4 & 15U;
+            unsigned high = packed[8 + run % 4] >> run / 4 * 2 & 3U;
+            float scale = d * (float)((int)(low | high << 4) - 32);
+            int code = (int)(pairs[i] >> part % 4 * 2 & 3U) - (block[i] >> part & 1U ? 0 : 4);
+            target[part * 32 + i] = scale * (float)code;
+        }
+    }
+}
+
+/* What the 16 codes of the IQ4 types mean, times the scale: finer around zero. */
+static const int8_t iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                      1,    13,   25,  38,  53,  69,  89,  113};
+
+/* Nibbles of 32 elements as in Q4_0, codes of iq4_values. */
+static void dequantize_iq4(const uint8_t *codes, float scale, float *target)
+{
+    for (unsigned i = 0; i < SMALL_BLOCK / 2; i++) {
+        target[i] = scale * (float)iq4_values[codes[i] & 15];
+        target[i + SMALL_BLOCK / 2] = scale * (float)iq4_values[codes[i] >> 4];
+    }
+}
+
+/* IQ4_NL: d, nibbles. */
+static void dequantize_iq4_nl(const uint8_t *block, float *target)
+{
+    dequantize_iq4(block + 2, load_f16(block), target);
+}
+
+/* IQ4_XS: d, a word with the high two bits of each part's scale, 4 bytes with two low nibbles each, nibbles
+ * of the parts; 32 means zero. */
+static void dequantize_iq4_xs(const uint8_t *block, float *target)
+{
+    float d = load_f16(block);
+    unsigned high = entro_load_u16(block + 2);
+    for (unsigned part = 0; part < SUPER_BLOCK / 32; part++) {
+        unsigned scale = (block[4 + part / 2] >> part % 2 * 4 & 15U) | (high >> part * 2 & 3U) << 4;
+        dequantize_iq4(block + 8 + (size_t)part * 16, d * (float)((int)scale - 32),
+                       target + (size_t)part * 32);
+    }
+}
+
 /* The reader of one block; NULL for plain types and for those that are not read. */
 static void (*block_reader(enum entro_dtype dtype))(const uint8_t *block, float *target)
 {
@@ -165,12 +238,20 @@ static void (*block_reader(enum entro_dtype dtype))(const uint8_t *block, float 
         return dequantize_q5_0;
     case ENTRO_DTYPE_Q5_1:
         return dequantize_q5_1;
+    case ENTRO_DTYPE_Q2_K:
+        return dequantize_q2_k;
+    case ENTRO_DTYPE_Q3_K:
+        return dequantize_q3_k;
     case ENTRO_DTYPE_Q4_K:
         return dequantize_q4_k;
     case ENTRO_DTYPE_Q5_K:
         return dequantize_q5_k;
     case ENTRO_DTYPE_Q6_K:
         return dequantize_q6_k;
+    case ENTRO_DTYPE_IQ4_NL:
+        return dequantize_iq4_nl;
+    case ENTRO_DTYPE_IQ4_XS:
+        return dequantize_iq4_xs;
     default:
         return NULL;
     }

@@ -11,8 +11,8 @@
 
 #include "codec/dtype.h"
 
-/* True for F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K: what entro_dequantize_f32 takes.
- */
+/* True for F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS: what
+ * entro_dequantize_f32 takes. */
 bool entro_can_dequantize(enum entro_dtype dtype);
 
 /*

@@ -282,7 +282,7 @@ void entro_decoder_free(struct entro_decoder *decoder)
     free(decoder);
 }
 
-static const uint8_t *codebook_at(const struct entro_image *image, uint32_t codebook)
+const uint8_t *entro_image_codebook(const struct entro_image *image, uint32_t codebook)
 {
     return image->index.tables[ENTRO_TABLE_CODEBOOKS] + (uint64_t)codebook * ENTRO_CODEBOOK_BYTES;
 }
@@ -297,8 +297,8 @@ static enum entro_error pivot_of_plane(const struct entro_image *image, const st
     if (pivot == NULL) {
         struct entro_pivot *made;
         enum entro_error error = entro_codebook_plan(
-            &made, codebook_at(image, plane->codebook),
-            plane->root_codebook != ENTRO_NONE ? codebook_at(image, plane->root_codebook) : NULL);
+            &made, entro_image_codebook(image, plane->codebook),
+            plane->root_codebook != ENTRO_NONE ? entro_image_codebook(image, plane->root_codebook) : NULL);
         if (error != ENTRO_OK)
             return error;
         if (atomic_compare_exchange_strong_explicit(place, &pivot, made, memory_order_acq_rel,

@@ -156,4 +156,7 @@ struct entro_block_place {
 struct entro_block_place entro_image_block_place(const struct entro_image *image,
                                                  const struct entro_plane *plane, uint64_t block);
 
+/* A codebook (not ENTRO_NONE) of a plane, as it is stored (codebook.h): for decoders of other machines. */
+const uint8_t *entro_image_codebook(const struct entro_image *image, uint32_t codebook);
+
 #endif

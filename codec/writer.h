@@ -14,6 +14,7 @@
 #include "codec/format.h"
 #include "codec/image.h"
 #include "codec/layout.h"
+#include "codec/lengths.h"
 #include "codec/pool.h"
 
 /* A producer's chunks start at multiples of this: a multiple of every layout's needs is taken care of by the
@@ -31,6 +32,8 @@ struct entro_producer {
     void *context;
     enum entro_error (*produce)(void *context, uint64_t offset, size_t size_bytes, uint8_t *target,
                                 struct entro_message *message);
+    uint64_t *counts; /* [ENTRO_N_SYMBOLS], or NULL: how often each byte of the stream comes up is added here; of
+                         layouts with one field */
 };
 
 /* What a stream came to. */

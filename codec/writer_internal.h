@@ -1,7 +1,6 @@
 /*
- * What the parts of the writer share: the output file (writer_output.c), tables that grow (writer_tables.c),
- * streams (writer_stream.c), the index at the end (writer_seal.c), and the calls of writer.h (writer.c).
- * Internal to the writer.
+ * What the parts of the writer share: tables that grow (writer_tables.c), streams (writer_stream.c), the
+ * index at the end (writer_seal.c), and the calls of writer.h (writer.c). Internal to the writer.
  */
 #ifndef ENTRO_WRITER_INTERNAL_H
 #define ENTRO_WRITER_INTERNAL_H
@@ -13,32 +12,9 @@
 #include "codec/error.h"
 #include "codec/format.h"
 #include "codec/image.h"
+#include "codec/output_file.h"
 #include "codec/pivot.h"
 #include "codec/writer.h"
-
-/* A file that is written under a temporary name in the folder of `path` and gets its name when it is whole.
- */
-struct entro_output {
-    char *path;         /* as given, for messages */
-    const char *base;   /* its last part, within path */
-    int folder;         /* descriptor, or -1 */
-    int fd;             /* or -1 */
-    bool replace;       /* whether a file at path may be replaced */
-    bool has_temporary; /* the temporary file exists */
-    char temporary[32];
-    uint64_t size_bytes; /* where entro_output_append goes on */
-};
-
-enum entro_error entro_output_create(struct entro_output *output, const char *path, bool replace,
-                                     struct entro_message *message);
-enum entro_error entro_output_append(struct entro_output *output, const void *bytes, size_t size,
-                                     struct entro_message *message);
-enum entro_error entro_output_write_at(const struct entro_output *output, const void *bytes, size_t size,
-                                       uint64_t offset, struct entro_message *message);
-/* fsync, rename, fsync of the folder. */
-enum entro_error entro_output_commit(struct entro_output *output, struct entro_message *message);
-/* Removes the temporary file where it is still there. */
-void entro_output_free(struct entro_output *output);
 
 /* Records of one size, one after another. */
 struct entro_records {

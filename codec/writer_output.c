@@ -1,4 +1,4 @@
-/* A file that appears whole or not at all; see writer_internal.h. */
+/* A file that appears whole or not at all; see output_file.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -9,8 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "codec/output_file.h"
 #include "codec/rename_new.h"
-#include "codec/writer_internal.h"
+#include "codec/writer.h"
 
 static enum entro_error fail_errno(const struct entro_output *output, struct entro_message *message)
 {

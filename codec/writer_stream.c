@@ -131,6 +131,10 @@ static enum entro_error run_job(struct entro_stream_job *job, struct entro_strea
     enum entro_error error = entro_passes_count(job, key.xxh3_128, message);
     if (error != ENTRO_OK)
         return error;
+    if (job->producer->counts && job->layout->n_fields == 1)
+        for (unsigned i = 0; i < entro_pool_threads(job->writer->pool); i++)
+            for (unsigned symbol = 0; symbol < ENTRO_N_SYMBOLS; symbol++)
+                job->producer->counts[symbol] += job->workers[i].counts[0][symbol];
     bool is_new;
     if (!intern_layout(job->writer, job->layout, &key.layout) ||
         !entro_set_add(&job->writer->stream_keys, &key, &summary->stream, &is_new))

@@ -8,6 +8,7 @@
 
 #include "codec/models/gguf.h"
 #include "codec/writer.h"
+#include "mkentrofs/balance_source.h"
 #include "mkentrofs/skeleton.h"
 #include "mkentrofs/views.h"
 
@@ -15,14 +16,17 @@ struct build {
     struct entro_encoder encoder;
     const struct entro_monitor *monitor;
     struct entro_tensor_result *next_result;
+    const struct entro_balanced_tensor *next_balanced; /* of the same tensor */
+    struct entro_code_counts *codes;                   /* NULL: not counted */
+    size_t n_done;                                     /* tensors */
     struct entro_message *message;
 };
 
-/* Passes over the source's bytes: two of the writer, and one that finds the range. */
+/* Passes over the source's bytes: two of the writer, and one that finds a mixed tensor's range. */
 static uint64_t work_bytes(const struct entro_plan_options *options, const struct entro_source_tensor *tensor)
 {
-    bool quantize = entro_tensor_plan(options, tensor).treatment != ENTRO_TREATMENT_LOSSLESS;
-    return tensor->size_bytes * (quantize ? 3 : 2);
+    bool finds_range = entro_tensor_plan(options, tensor).treatment == ENTRO_TREATMENT_MIXED;
+    return tensor->size_bytes * (finds_range ? 3 : 2);
 }
 
 static void plan_progress(const struct entro_source_tree *tree, const struct entro_plan_options *options,
@@ -34,7 +38,11 @@ static void plan_progress(const struct entro_source_tree *tree, const struct ent
         if (part->kind == ENTRO_PART_PLAIN)
             total_bytes += 2 * part->identity.size_bytes;
         for (size_t j = 0; j < part->n_tensors; j++)
-            total_bytes += work_bytes(options, &part->tensors[j]);
+            total_bytes +=
+                work_bytes(options, &part->tensors[j]) +
+                (entro_tensor_plan(options, &part->tensors[j]).treatment == ENTRO_TREATMENT_BALANCED
+                     ? entro_balance_work_bytes(&part->tensors[j])
+                     : 0);
     }
     entro_progress_plan(monitor->progress, tree->size_bytes, total_bytes);
 }
@@ -89,7 +97,9 @@ close_input:
 }
 
 static enum entro_error encode_tensor(struct build *build, const struct entro_input *input,
-                                      const struct entro_source_tensor *tensor, struct entro_encoded *encoded)
+                                      const struct entro_source_tensor *tensor,
+                                      const struct entro_balanced_tensor *balanced,
+                                      struct entro_encoded *encoded)
 {
     const struct entro_encoder *encoder = &build->encoder;
     struct entro_tensor_plan plan = entro_tensor_plan(encoder->options, tensor);
@@ -98,21 +108,42 @@ static enum entro_error encode_tensor(struct build *build, const struct entro_in
     switch (plan.treatment) {
     case ENTRO_TREATMENT_MIXED:
         error = entro_encode_mixed(encoder, input, tensor, encoded, build->message);
-        if (error)
-            return error;
         reason = encoded->kept_reason;
-        if (reason)
-            entro_monitor_warn(build->monitor, "%s: tensor %s is kept as it is: %s", input->path,
-                               tensor->name, reason);
+        break;
+    case ENTRO_TREATMENT_BALANCED:
+        reason = balanced->kept_reason;
+        if (!reason)
+            error = entro_encode_balanced(encoder, input, tensor, balanced, encoded, build->message);
         break;
     case ENTRO_TREATMENT_LOSSLESS:
         break;
     }
+    if (error)
+        return error;
+    if (reason && !plan.reason)
+        entro_monitor_warn(build->monitor, "%s: tensor %s is kept as it is: %s", input->path, tensor->name,
+                           reason);
     if (reason) {
         error = entro_encode_lossless(encoder, input, tensor, encoded, build->message);
         encoded->kept_reason = reason;
     }
     entro_progress_settle(build->monitor->progress, work_bytes(encoder->options, tensor));
+    return error;
+}
+
+/* The same, and its codes are counted. */
+static enum entro_error encode_and_count(struct build *build, const struct entro_input *input,
+                                         const struct entro_source_tensor *tensor,
+                                         const struct entro_balanced_tensor *balanced,
+                                         struct entro_encoded *encoded)
+{
+    uint64_t bytes[ENTRO_N_SYMBOLS] = {0};
+    build->encoder.counts = build->codes ? bytes : NULL;
+    enum entro_error error = encode_tensor(build, input, tensor, balanced, encoded);
+    build->encoder.counts = NULL;
+    if (!error && build->codes && encoded->tensor.scheme != ENTRO_SCHEME_LOSSLESS)
+        entro_code_counts_add(build->codes, build->n_done, encoded->tensor.bits, tensor->n_elements, bytes);
+    build->n_done++;
     return error;
 }
 
@@ -128,7 +159,8 @@ static enum entro_error encode_tensors(struct build *build, const struct entro_p
         struct entro_tensor_result *result = &results[i];
         uint32_t number;
         *result = (struct entro_tensor_result){.part = part, .source = source};
-        enum entro_error error = encode_tensor(build, input, source, &result->encoded);
+        enum entro_error error =
+            encode_and_count(build, input, source, build->next_balanced + i, &result->encoded);
         if (error)
             return error;
         const struct entro_tensor *tensor = &result->encoded.tensor;
@@ -216,7 +248,9 @@ static enum entro_error build_model_file(struct build *build, const struct entro
         goto clean_up;
     }
     bool is_lossless;
-    if ((error = encode_tensors(build, part, &input, results, tensor_extents, &is_lossless)))
+    error = encode_tensors(build, part, &input, results, tensor_extents, &is_lossless);
+    build->next_balanced += n;
+    if (error)
         goto clean_up;
     struct entro_skeleton_file file = {
         .input = &input, .size_bytes = input.identity.size_bytes, .n_places = n, .places = places};
@@ -259,12 +293,18 @@ enum entro_error entro_build(struct entro_build_result *out, const struct entro_
         .encoder = {.writer = writer, .pool = pool, .options = &options->plan, .monitor = monitor},
         .monitor = monitor,
         .next_result = out->tensors,
+        .codes = options->codes,
         .message = message,
     };
     if ((error = entro_writer_set_block_log2(writer, options->block_log2)))
         goto free_writer;
+    struct entro_balanced_source balanced;
     warn_of_unused_keeps(tree, &options->plan, monitor);
     plan_progress(tree, &options->plan, monitor);
+    if ((error = entro_balance_source(&balanced, tree, &options->plan, pool, monitor, message)))
+        goto free_writer;
+    build.next_balanced = balanced.tensors;
+    error = entro_balanced_source_allocate(&balanced, tree, &options->plan, message);
     for (size_t i = 0; i < tree->n_parts && !error; i++) {
         const struct entro_part *part = &tree->parts[i];
         error = part->kind == ENTRO_PART_PLAIN ? build_plain(&build, part) : build_model_file(&build, part);
@@ -273,6 +313,7 @@ enum entro_error entro_build(struct entro_build_result *out, const struct entro_
         error = entro_fail(message, ENTRO_ERROR_CANCELLED, "interrupted");
     if (!error)
         error = entro_writer_finish(writer, &out->image_bytes, message);
+    entro_balanced_source_free(&balanced);
 
 free_writer:
     entro_writer_free(writer);

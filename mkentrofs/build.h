@@ -11,6 +11,7 @@
 #include "codec/dtype.h"
 #include "codec/error.h"
 #include "codec/pool.h"
+#include "mkentrofs/code_counts.h"
 #include "mkentrofs/encode.h"
 #include "mkentrofs/monitor.h"
 #include "mkentrofs/source.h"
@@ -21,6 +22,7 @@ struct entro_build_options {
     bool replace;
     unsigned block_log2;
     struct entro_plan_options plan;
+    struct entro_code_counts *codes; /* where codes are counted, made for the same tree; NULL: nobody asks */
 };
 
 /* What became of a tensor. */

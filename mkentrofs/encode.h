@@ -8,6 +8,7 @@
 #include "codec/image.h"
 #include "codec/pool.h"
 #include "codec/writer.h"
+#include "mkentrofs/balance_tensor.h"
 #include "mkentrofs/input.h"
 #include "mkentrofs/source.h"
 #include "mkentrofs/tensor_plan.h"
@@ -17,6 +18,7 @@ struct entro_encoder {
     struct entro_pool *pool;
     const struct entro_plan_options *options;
     const struct entro_monitor *monitor;
+    uint64_t *counts; /* [ENTRO_N_SYMBOLS] or NULL: bytes of codes of quantized tensors are counted here */
 };
 
 struct entro_encoded {
@@ -25,7 +27,11 @@ struct entro_encoded {
     struct entro_stream_summary summary;
     const char *kept_reason; /* why it is lossless; NULL where it is quantized */
     int32_t lowest,
-        highest; /* q - zero_point of the smallest and of the largest weight, where it is quantized */
+        highest;    /* q - zero_point of the smallest and of the largest weight, where it is quantized */
+    double largest; /* magnitude of a weight; of the balanced scheme, as the next three */
+    uint64_t n_outliers;
+    uint64_t side_bytes;         /* of factors and outliers: part of summary.stored_bytes */
+    unsigned n_iterations;       /* that balanced rows and columns */
     double error_energy, energy; /* sums of squared errors and squared weights, where it is quantized */
 };
 
@@ -42,6 +48,15 @@ enum entro_error entro_encode_lossless(const struct entro_encoder *encoder, cons
 enum entro_error entro_encode_mixed(const struct entro_encoder *encoder, const struct entro_input *input,
                                     const struct entro_source_tensor *tensor, struct entro_encoded *out,
                                     struct entro_message *message);
+
+/* With the factors, bits and scale that were found before (balance_tensor.h). */
+enum entro_error entro_encode_balanced(const struct entro_encoder *encoder, const struct entro_input *input,
+                                       const struct entro_source_tensor *source,
+                                       const struct entro_balanced_tensor *tensor, struct entro_encoded *out,
+                                       struct entro_message *message);
+
+/* The ratio of the energies in dB; infinite where nothing was lost. */
+double entro_snr_db(double error_energy, double energy);
 
 /* The fields of a tensor's record that every treatment sets alike: name, dtype, shape and no factors;
  * lossless until told otherwise. */

@@ -1,9 +1,6 @@
 /*
  * Lossless tensors: the source's bytes in the layout that suits their dtype.
  */
-#include <math.h>
-#include <string.h>
-
 #include "mkentrofs/encode.h"
 
 struct lossless {
@@ -16,29 +13,6 @@ static enum entro_error produce(void *context, uint64_t offset, size_t size_byte
 {
     const struct lossless *lossless = context;
     return entro_input_read(lossless->input, lossless->tensor->offset + offset, size_bytes, target, message);
-}
-
-struct entro_tensor entro_encoded_tensor(const struct entro_source_tensor *tensor)
-{
-    struct entro_tensor record = {
-        .name = tensor->name,
-        .dtype = tensor->dtype,
-        .scheme = ENTRO_SCHEME_LOSSLESS,
-        .bits = 0,
-        .rank = tensor->rank,
-        .n_elements = tensor->n_elements,
-        .n_rows = tensor->rank ? tensor->shape[0] : 1,
-        .stream = ENTRO_NONE,
-        .row_scale = ENTRO_NONE,
-        .column_scale = ENTRO_NONE,
-        .outliers = ENTRO_NONE,
-        .scale = 0,
-        .zero_point = 0,
-        .snr_db = INFINITY,
-    };
-    record.n_columns = record.n_elements ? record.n_elements / record.n_rows : 0;
-    memcpy(record.shape, tensor->shape, sizeof record.shape);
-    return record;
 }
 
 enum entro_error entro_encode_lossless(const struct entro_encoder *encoder, const struct entro_input *input,

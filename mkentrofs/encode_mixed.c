@@ -10,6 +10,7 @@
 #include "codec/half.h"
 #include "codec/quantize.h"
 #include "mkentrofs/encode.h"
+#include "mkentrofs/pass.h"
 #include "mkentrofs/weights.h"
 
 /* An item of the range pass. */
@@ -18,11 +19,8 @@
 struct range_pass {
     const struct entro_input *input;
     const struct entro_source_tensor *tensor;
-    pthread_mutex_t lock; /* protects all below */
+    pthread_mutex_t lock; /* protects the range */
     struct entro_range range;
-    size_t failed_item; /* the first that failed: its message is the one told */
-    enum entro_error error;
-    struct entro_message message;
 };
 
 static enum entro_error range_of_chunk(const struct range_pass *pass, uint64_t first, uint64_t end,
@@ -43,30 +41,21 @@ static enum entro_error range_of_chunk(const struct range_pass *pass, uint64_t f
     return error;
 }
 
-static void range_item(void *context, size_t item, unsigned worker)
+static enum entro_error range_item(void *context, size_t item, unsigned worker, struct entro_message *message)
 {
     struct range_pass *pass = context;
     (void)worker;
-    pthread_mutex_lock(&pass->lock);
-    bool failed = pass->error != ENTRO_OK;
-    pthread_mutex_unlock(&pass->lock);
-    if (failed)
-        return;
     uint64_t first = item * RANGE_CHUNK_ELEMENTS;
     uint64_t end = pass->tensor->n_elements - first < RANGE_CHUNK_ELEMENTS ? pass->tensor->n_elements
                                                                            : first + RANGE_CHUNK_ELEMENTS;
     struct entro_range range = ENTRO_RANGE_EMPTY;
-    struct entro_message message;
-    enum entro_error error = range_of_chunk(pass, first, end, &range, &message);
+    enum entro_error error = range_of_chunk(pass, first, end, &range, message);
+    if (error)
+        return error;
     pthread_mutex_lock(&pass->lock);
-    if (!error) {
-        entro_range_merge(&pass->range, &range);
-    } else if (!pass->error || item < pass->failed_item) {
-        pass->error = error;
-        pass->failed_item = item;
-        pass->message = message;
-    }
+    entro_range_merge(&pass->range, &range);
     pthread_mutex_unlock(&pass->lock);
+    return ENTRO_OK;
 }
 
 /* The range does not depend on the order in which chunks are merged, but for the sign of a zero, which no
@@ -77,11 +66,12 @@ static enum entro_error find_range(const struct entro_encoder *encoder, const st
 {
     struct range_pass pass = {.input = input, .tensor = tensor, .range = ENTRO_RANGE_EMPTY};
     pthread_mutex_init(&pass.lock, NULL);
-    entro_parallel_for(encoder->pool, (size_t)entro_div_ceil_u64(tensor->n_elements, RANGE_CHUNK_ELEMENTS),
-                       range_item, &pass);
+    enum entro_error error =
+        entro_pass_run(encoder->pool, (size_t)entro_div_ceil_u64(tensor->n_elements, RANGE_CHUNK_ELEMENTS),
+                       range_item, &pass, message);
     pthread_mutex_destroy(&pass.lock);
     *range = pass.range;
-    return pass.error ? entro_fail(message, pass.error, "%s", pass.message.text) : ENTRO_OK;
+    return error;
 }
 
 /* What a chunk of codes lost; summed in chunk order in the end, so that the sum does not depend on the
@@ -123,11 +113,6 @@ static enum entro_error produce(void *context, uint64_t offset, size_t size_byte
     free(weights);
     mixed->losses[offset / mixed->chunk_bytes] = loss;
     return error;
-}
-
-static double snr_db(double error_energy, double energy)
-{
-    return error_energy > 0 ? 10 * log10(energy / error_energy) : INFINITY;
 }
 
 /* q - zero_point of the extreme weights: as the quantizer rounds them. */
@@ -186,7 +171,7 @@ enum entro_error entro_encode_mixed(const struct entro_encoder *encoder, const s
     mixed.losses = calloc(n_chunks, sizeof *mixed.losses);
     if (!mixed.losses)
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory");
-    struct entro_producer producer = {.context = &mixed, .produce = produce};
+    struct entro_producer producer = {.context = &mixed, .produce = produce, .counts = encoder->counts};
     error = entro_writer_add_stream(encoder->writer, tensor->name, size_bytes, &entro_layout_bytes, &producer,
                                     &out->summary, message);
     if (error)
@@ -201,7 +186,7 @@ enum entro_error entro_encode_mixed(const struct entro_encoder *encoder, const s
     out->tensor.zero_point = mixed.grid.zero_point;
     out->tensor.stream = out->summary.stream;
     out->tensor.entropy_bits = out->summary.entropy_bits / (double)tensor->n_elements;
-    out->tensor.snr_db = snr_db(out->error_energy, out->energy);
+    out->tensor.snr_db = entro_snr_db(out->error_energy, out->energy);
 
 free_losses:
     free(mixed.losses);

@@ -31,6 +31,8 @@ enum entro_error entro_input_open(struct entro_input *out, const char *path,
 {
     /* O_NONBLOCK: a pipe put in the file's place must not hold us up; regular files do not care. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 && errno == ENOENT && expected)
+        return entro_fail(message, ENTRO_ERROR_IO, "%s: the file vanished during the build", path);
     if (fd < 0)
         return entro_fail(message, errno == ENOENT ? ENTRO_ERROR_NOT_FOUND : ENTRO_ERROR_IO,
                           "%s: cannot open: %s", path, strerror(errno));

@@ -10,6 +10,7 @@
 #include "codec/standard_files.h"
 #include "mkentrofs/build.h"
 #include "mkentrofs/options.h"
+#include "mkentrofs/plan.h"
 #include "mkentrofs/report.h"
 
 /* Part of the interface: see the man page. */
@@ -20,6 +21,9 @@ enum exit_code {
     EXIT_BAD_SOURCE = 3,
     EXIT_INTERRUPTED = 130,
 };
+
+/* Fewer bits a weight get a warning. */
+#define LOW_BPW 3.5
 
 static atomic_bool interrupted;
 
@@ -107,10 +111,39 @@ static enum entro_error print_report(const struct entro_mkentrofs_options *optio
     return ENTRO_OK;
 }
 
+static enum entro_error print_plan(const struct entro_mkentrofs_options *options,
+                                   const struct entro_plan *plan, struct entro_message *message)
+{
+    if (options->report == ENTRO_REPORT_JSON) {
+        if (entro_plan_json(stdout, plan))
+            return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory for the plan");
+    } else {
+        entro_plan_table(stdout, plan);
+    }
+    if (fflush(stdout) != 0 || ferror(stdout))
+        return entro_fail(message, ENTRO_ERROR_IO, "cannot write the plan");
+    return ENTRO_OK;
+}
+
+static enum entro_error run_plan(const struct entro_mkentrofs_options *options,
+                                 const struct entro_source_tree *tree, struct entro_pool *pool,
+                                 const struct entro_monitor *monitor, struct entro_message *message)
+{
+    struct entro_plan plan;
+    enum entro_error error = entro_plan_make(&plan, tree, &options->plan, pool, monitor, message);
+    if (error)
+        return error;
+    entro_progress_clear(monitor->progress);
+    error = print_plan(options, &plan, message);
+    entro_plan_free(&plan);
+    return error;
+}
+
 static enum entro_error run(const struct entro_mkentrofs_options *options,
                             const struct entro_monitor *monitor, struct entro_message *message)
 {
     double start_seconds = entro_seconds();
+    bool plans = options->action == ENTRO_MKENTROFS_PLAN;
     struct entro_build_options build = {.image_path = options->image_path,
                                         .replace = options->replace,
                                         .block_log2 = options->block_log2,
@@ -119,13 +152,16 @@ static enum entro_error run(const struct entro_mkentrofs_options *options,
                                           .image_path = options->image_path,
                                           .n_excludes = options->n_excludes,
                                           .excludes = options->excludes};
-    if (!options->replace && access(options->image_path, F_OK) == 0)
+    if (!plans && !options->replace && access(options->image_path, F_OK) == 0)
         return entro_fail(message, ENTRO_ERROR_EXISTS, "%s exists already: --force replaces it",
                           options->image_path);
     if (build.plan.treatment == ENTRO_TREATMENT_MIXED && build.plan.bits == 4)
         entro_monitor_warn(
             monitor, "--bits 4 with --scheme mixed destroys the quality of most models: look at the SNR, and "
                      "at what the model writes");
+    if (!plans && build.plan.treatment == ENTRO_TREATMENT_BALANCED && build.plan.bpw < LOW_BPW)
+        entro_monitor_warn(monitor, "under %.1f bits a weight most models lose much: look at what it writes",
+                           LOW_BPW);
     struct entro_pool *pool;
     enum entro_error error = entro_pool_create(&pool, options->n_threads);
     if (error)
@@ -134,6 +170,10 @@ static enum entro_error run(const struct entro_mkentrofs_options *options,
     struct entro_source_tree tree;
     if ((error = entro_source_open(&tree, &source, monitor, message)))
         goto free_pool;
+    if (plans) {
+        error = run_plan(options, &tree, pool, monitor, message);
+        goto free_tree;
+    }
     struct entro_build_result result;
     if ((error = entro_build(&result, &tree, &build, pool, monitor, message)))
         goto free_tree;
@@ -168,9 +208,8 @@ int main(int argc, char **argv)
             fputs(entro_mkentrofs_usage, stderr);
         return exit_code_of(error);
     }
-    if (options.action != ENTRO_MKENTROFS_BUILD) {
-        fputs(options.action == ENTRO_MKENTROFS_HELP ? entro_mkentrofs_help
-                                                     : "mkentrofs " ENTRO_VERSION "\n",
+    if (!entro_mkentrofs_has_source(options.action)) {
+        fputs(options.action == ENTRO_MKENTROFS_HELP ? entro_mkentrofs_help : "mkentrofs " ENTRO_VERSION "\n",
               stdout);
         entro_mkentrofs_options_free(&options);
         return fflush(stdout) == 0 ? EXIT_OK : EXIT_RUNTIME;

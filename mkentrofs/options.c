@@ -11,6 +11,7 @@
 #include "codec/format.h"
 #include "codec/pool.h"
 #include "codec/quantize.h"
+#include "mkentrofs/allocation.h"
 
 #define MAX_THREADS 1024
 
@@ -21,29 +22,42 @@ const char entro_mkentrofs_help[] =
     "mkentrofs - compress a model into one image that entrofs mounts\n"
     "\n"
     "usage: mkentrofs [options] SOURCE IMAGE\n"
+    "       mkentrofs --plan [options] SOURCE\n"
     "\n"
     "SOURCE is a Hugging Face model folder (one .safetensors file or shards with an index), a folder with "
     ".gguf files,\n"
     "or a single .safetensors, .gguf or .npy file. IMAGE is written whole or not at all.\n"
     "\n"
     "examples\n"
-    "  mkentrofs ~/models/SmolLM2-135M smol.entrofs           8-bit codes, entropy-coded: 5 to 6 bits a "
-    "weight\n"
+    "  mkentrofs ~/models/SmolLM2-135M smol.entrofs           5.5 bits a weight, hardly to be told from the "
+    "source\n"
+    "  mkentrofs --quality small DIR IMAGE                    4.1 bits a weight; --bpw 3.7 is any number you "
+    "like\n"
     "  mkentrofs --scheme lossless model.gguf model.entrofs   not a bit changes; about 30 % less for BF16\n"
     "  mkentrofs --keep '*embed*' --keep lm_head.weight DIR IMAGE\n"
     "                                                         these tensors stay as they are\n"
     "  entrofs smol.entrofs /mnt/smol                         and mount it\n"
     "\n"
     "quantization\n"
-    "  --scheme mixed|lossless  mixed (default): one scale and zero point a tensor; lossless: the source's "
-    "bytes\n"
-    "  --bits 8|4               bits of a code (default 8); 4 destroys the quality of most models in this "
-    "scheme\n"
-    "  --scale-bits N           significant bits of a scale, 1 to 24 (default 7: exact in more file types)\n"
+    "  --quality NAME           near-lossless (6.6 bits a weight), high (5.5, the default), medium (4.9), "
+    "small (4.1)\n"
+    "  --bpw BITS               2.5 to 8 bits a weight, everything included; under 3.5 quality suffers\n"
+    "  --scheme NAME            balanced (default): rows and columns balanced first, one step for the model, "
+    "no weight clipped;\n"
+    "                           mixed: EntroLLM's rule, a scale and zero point a tensor from its smallest "
+    "and "
+    "largest\n"
+    "                           weight; lossless: the source's bytes\n"
+    "  --imatrix FILE           importance matrix of the model (entrorun imatrix or llama.cpp make it): "
+    "better "
+    "at equal bits\n"
+    "  --bits 8|4               bits of a code of the mixed scheme (default 8); 4 destroys most models\n"
+    "  --scale-bits N           its scales' significant bits, 1 to 24 (default 7: exact in more file types)\n"
     "  --keep PATTERN           keep tensors whose name matches as they are; may be given again\n"
     "  Always kept: tensors of one dimension, of fewer than 4096 elements, with NaN or infinities, and of "
     "other dtypes\n"
-    "  than F32, F16, BF16 and GGUF's Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K.\n"
+    "  than F32, F16, BF16 and GGUF's Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K,\n"
+    "  IQ4_NL, IQ4_XS.\n"
     "\n"
     "files\n"
     "  --exclude PATTERN        leave out files and folders whose path or name matches; may be given again\n"
@@ -53,6 +67,9 @@ const char entro_mkentrofs_help[] =
     "\n"
     "running\n"
     "  -t, --threads N          default: all processors; the image does not depend on it\n"
+    "  --plan                   write no image: say what every tensor would cost and lose at several sizes, "
+    "and with one\n"
+    "                           step a tensor, a row or a group of 128 at 8 and 4 bits\n"
     "  --report table|json      what stdout gets in the end (default table)\n"
     "  --quiet                  no progress, notes, warnings or table; errors only (and --report json where "
     "asked for)\n"
@@ -66,12 +83,16 @@ const char entro_mkentrofs_help[] =
 
 enum option_code {
     OPTION_SCHEME = 256,
+    OPTION_QUALITY,
+    OPTION_BPW,
+    OPTION_IMATRIX,
     OPTION_BITS,
     OPTION_SCALE_BITS,
     OPTION_KEEP,
     OPTION_EXCLUDE,
     OPTION_FORCE,
     OPTION_BLOCK_SIZE,
+    OPTION_PLAN,
     OPTION_REPORT,
     OPTION_QUIET,
     OPTION_VERSION,
@@ -79,6 +100,9 @@ enum option_code {
 
 static const struct option long_options[] = {
     {"scheme", required_argument, NULL, OPTION_SCHEME},
+    {"quality", required_argument, NULL, OPTION_QUALITY},
+    {"bpw", required_argument, NULL, OPTION_BPW},
+    {"imatrix", required_argument, NULL, OPTION_IMATRIX},
     {"bits", required_argument, NULL, OPTION_BITS},
     {"scale-bits", required_argument, NULL, OPTION_SCALE_BITS},
     {"keep", required_argument, NULL, OPTION_KEEP},
@@ -86,12 +110,18 @@ static const struct option long_options[] = {
     {"force", no_argument, NULL, OPTION_FORCE},
     {"block-size", required_argument, NULL, OPTION_BLOCK_SIZE},
     {"threads", required_argument, NULL, 't'},
+    {"plan", no_argument, NULL, OPTION_PLAN},
     {"report", required_argument, NULL, OPTION_REPORT},
     {"quiet", no_argument, NULL, OPTION_QUIET},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, OPTION_VERSION},
     {NULL, 0, NULL, 0},
 };
+
+bool entro_mkentrofs_has_source(enum entro_mkentrofs_action action)
+{
+    return action == ENTRO_MKENTROFS_BUILD || action == ENTRO_MKENTROFS_PLAN;
+}
 
 static bool parse_number(const char *text, unsigned long low, unsigned long high, unsigned *value)
 {
@@ -135,23 +165,101 @@ static enum entro_error bad_value(struct entro_message *message, const char *opt
     return entro_fail(message, ENTRO_ERROR_ARGUMENT, "--%s %s: must be %s", option, value, allowed);
 }
 
-static enum entro_error set_option(struct entro_mkentrofs_options *out, int code,
+#define DEFAULT_BPW 5.5
+
+static bool parse_quality(const char *text, double *bpw)
+{
+    for (size_t i = 0; i < ENTRO_N_QUALITIES; i++)
+        if (strcmp(text, entro_qualities[i].name) == 0) {
+            *bpw = entro_qualities[i].bpw;
+            return true;
+        }
+    return false;
+}
+
+/* Digits and a point: no signs, exponents or names of numbers. */
+static bool parse_bpw(const char *text, double *bpw)
+{
+    char *end;
+    if (*text == '\0' || strspn(text, "0123456789.") != strlen(text))
+        return false;
+    *bpw = strtod(text, &end);
+    return *end == '\0' && *bpw >= ENTRO_BPW_MIN && *bpw <= ENTRO_BPW_MAX;
+}
+
+/* The options that say how to quantize, and the scheme that each of them is of. */
+enum quantizing {
+    QUANTIZING_SCHEME = 1,
+    QUANTIZING_BPW = 2,
+    QUANTIZING_QUALITY = 4,
+    QUANTIZING_BITS = 8,
+    QUANTIZING_SCALE_BITS = 16,
+    QUANTIZING_IMATRIX = 32,
+};
+
+/* --bits means the mixed scheme; what does not go together is refused. */
+static enum entro_error settle_scheme(struct entro_mkentrofs_options *out, unsigned given,
+                                      struct entro_message *message)
+{
+    const char *of_balanced = given & QUANTIZING_BPW       ? "--bpw"
+                              : given & QUANTIZING_QUALITY ? "--quality"
+                              : given & QUANTIZING_IMATRIX ? "--imatrix"
+                                                           : NULL;
+    const char *of_mixed = given & QUANTIZING_BITS         ? "--bits"
+                           : given & QUANTIZING_SCALE_BITS ? "--scale-bits"
+                                                           : NULL;
+    if ((given & QUANTIZING_BPW) && (given & QUANTIZING_QUALITY))
+        return entro_fail(message, ENTRO_ERROR_ARGUMENT,
+                          "--bpw and --quality say the same: give one of them");
+    if (of_balanced && of_mixed)
+        return entro_fail(message, ENTRO_ERROR_ARGUMENT, "%s is of --scheme balanced, %s of --scheme mixed",
+                          of_balanced, of_mixed);
+    if (!(given & QUANTIZING_SCHEME) && of_mixed)
+        out->plan.treatment = ENTRO_TREATMENT_MIXED;
+    if (of_balanced && out->plan.treatment != ENTRO_TREATMENT_BALANCED)
+        return entro_fail(message, ENTRO_ERROR_ARGUMENT, "%s is of --scheme balanced", of_balanced);
+    if (of_mixed && out->plan.treatment != ENTRO_TREATMENT_MIXED)
+        return entro_fail(message, ENTRO_ERROR_ARGUMENT, "%s is of --scheme mixed", of_mixed);
+    return ENTRO_OK;
+}
+
+static enum entro_error set_option(struct entro_mkentrofs_options *out, int code, unsigned *given,
                                    struct entro_message *message)
 {
     switch (code) {
     case OPTION_SCHEME:
-        if (strcmp(optarg, "mixed") == 0)
+        *given |= QUANTIZING_SCHEME;
+        if (strcmp(optarg, "balanced") == 0)
+            out->plan.treatment = ENTRO_TREATMENT_BALANCED;
+        else if (strcmp(optarg, "mixed") == 0)
             out->plan.treatment = ENTRO_TREATMENT_MIXED;
         else if (strcmp(optarg, "lossless") == 0)
             out->plan.treatment = ENTRO_TREATMENT_LOSSLESS;
         else
-            return bad_value(message, "scheme", optarg, "mixed or lossless");
+            return bad_value(message, "scheme", optarg, "balanced, mixed or lossless");
+        break;
+    case OPTION_QUALITY:
+        *given |= QUANTIZING_QUALITY;
+        if (!parse_quality(optarg, &out->plan.bpw))
+            return bad_value(message, "quality", optarg, "near-lossless, high, medium or small");
+        break;
+    case OPTION_BPW:
+        *given |= QUANTIZING_BPW;
+        if (!parse_bpw(optarg, &out->plan.bpw))
+            return bad_value(message, "bpw", optarg, "a number of bits from 2.5 to 8");
+        out->plan.bpw_is_asked = true;
+        break;
+    case OPTION_IMATRIX:
+        *given |= QUANTIZING_IMATRIX;
+        out->plan.imatrix_path = optarg;
         break;
     case OPTION_BITS:
+        *given |= QUANTIZING_BITS;
         if (!parse_number(optarg, 4, 8, &out->plan.bits) || (out->plan.bits != 8 && out->plan.bits != 4))
             return bad_value(message, "bits", optarg, "8 or 4");
         break;
     case OPTION_SCALE_BITS:
+        *given |= QUANTIZING_SCALE_BITS;
         if (!parse_number(optarg, 1, 24, &out->plan.scale_bits))
             return bad_value(message, "scale-bits", optarg, "1 to 24");
         break;
@@ -171,6 +279,9 @@ static enum entro_error set_option(struct entro_mkentrofs_options *out, int code
     case 't':
         if (!parse_number(optarg, 1, MAX_THREADS, &out->n_threads))
             return bad_value(message, "threads", optarg, "1 to 1024");
+        break;
+    case OPTION_PLAN:
+        out->action = ENTRO_MKENTROFS_PLAN;
         break;
     case OPTION_REPORT:
         if (strcmp(optarg, "json") == 0)
@@ -214,7 +325,10 @@ enum entro_error entro_mkentrofs_options_parse(struct entro_mkentrofs_options *o
 {
     *out = (struct entro_mkentrofs_options){
         .action = ENTRO_MKENTROFS_BUILD,
-        .plan = {.treatment = ENTRO_TREATMENT_MIXED, .bits = 8, .scale_bits = ENTRO_SCALE_BITS_DEFAULT},
+        .plan = {.treatment = ENTRO_TREATMENT_BALANCED,
+                 .bpw = DEFAULT_BPW,
+                 .bits = 8,
+                 .scale_bits = ENTRO_SCALE_BITS_DEFAULT},
         .block_log2 = ENTRO_BLOCK_LOG2_DEFAULT,
         .n_threads = entro_pool_default_threads(),
         .report = ENTRO_REPORT_TABLE,
@@ -228,28 +342,38 @@ enum entro_error entro_mkentrofs_options_parse(struct entro_mkentrofs_options *o
         goto fail;
     }
     int code;
+    unsigned given = 0;
     optind = 0; /* GNU: start anew, so that it can be called again */
     while ((code = getopt_long(argc, argv, ":ht:", long_options, NULL)) != -1) {
         if (code == ':' || code == '?')
             error = bad_option(code, argv[optind - 1], message);
         else
-            error = set_option(out, code, message);
+            error = set_option(out, code, &given, message);
         if (error)
             goto fail;
-        if (out->action != ENTRO_MKENTROFS_BUILD)
+        if (!entro_mkentrofs_has_source(out->action))
             break;
     }
     out->plan.keeps = out->keeps;
-    if (out->action != ENTRO_MKENTROFS_BUILD)
+    if (!entro_mkentrofs_has_source(out->action))
         return ENTRO_OK;
-    if (argc - optind != 2) {
+    if ((error = settle_scheme(out, given, message)))
+        goto fail;
+    bool plans = out->action == ENTRO_MKENTROFS_PLAN;
+    if (plans && argc - optind != 1) {
+        error = entro_fail(message, ENTRO_ERROR_ARGUMENT,
+                           argc - optind < 1 ? "SOURCE is needed"
+                                             : "--plan takes SOURCE alone: it writes no image");
+        goto fail;
+    }
+    if (!plans && argc - optind != 2) {
         error = entro_fail(message, ENTRO_ERROR_ARGUMENT,
                            argc - optind < 2 ? "SOURCE and IMAGE are needed"
                                              : "more than SOURCE and IMAGE were given");
         goto fail;
     }
     out->source_path = argv[optind];
-    out->image_path = argv[optind + 1];
+    out->image_path = plans ? "--plan" : argv[optind + 1];
     if (*out->source_path == '\0' || *out->image_path == '\0') {
         error = entro_fail(message, ENTRO_ERROR_ARGUMENT, "SOURCE and IMAGE must not be empty");
         goto fail;

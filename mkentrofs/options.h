@@ -12,6 +12,7 @@
 
 enum entro_mkentrofs_action {
     ENTRO_MKENTROFS_BUILD,
+    ENTRO_MKENTROFS_PLAN,
     ENTRO_MKENTROFS_HELP,
     ENTRO_MKENTROFS_VERSION,
 };
@@ -21,11 +22,14 @@ enum entro_report_form {
     ENTRO_REPORT_JSON,
 };
 
+/* Whether the action is about a model. */
+bool entro_mkentrofs_has_source(enum entro_mkentrofs_action action);
+
 /* Strings are argv's. */
 struct entro_mkentrofs_options {
     enum entro_mkentrofs_action action;
     const char *source_path;
-    const char *image_path;
+    const char *image_path; /* of a plan: of nothing */
     struct entro_plan_options plan;
     unsigned block_log2;
     unsigned n_threads;

@@ -43,18 +43,6 @@ void entro_progress_plan(struct entro_progress *progress, uint64_t source_bytes,
     progress->start_seconds = entro_seconds();
 }
 
-void entro_format_bytes(char *text, size_t text_size, double n_bytes)
-{
-    static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
-    size_t unit = 0;
-    while (n_bytes >= 999.5 && unit + 1 < sizeof units / sizeof *units) {
-        n_bytes /= 1000;
-        unit++;
-    }
-    int decimals = unit == 0 || n_bytes >= 99.95 ? 0 : n_bytes >= 9.995 ? 1 : 2;
-    snprintf(text, text_size, "%.*f %s", decimals, n_bytes, units[unit]);
-}
-
 static void draw(struct entro_progress *progress, double elapsed_seconds)
 {
     double share = 0;

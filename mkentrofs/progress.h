@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "mkentrofs/figures.h"
+
 struct entro_progress {
     FILE *stream;           /* a terminal, or NULL: counts and shows nothing */
     uint64_t source_bytes;  /* what the user is told of */
@@ -40,8 +42,5 @@ void entro_progress_settle(struct entro_progress *progress, uint64_t n_bytes);
 
 /* Takes the bar off the screen, so that a line can be printed. Thread-safe. */
 void entro_progress_clear(struct entro_progress *progress);
-
-/* "1.50 GB" and the like into `text`, decimal units. */
-void entro_format_bytes(char *text, size_t text_size, double n_bytes);
 
 #endif

@@ -1,7 +1,4 @@
-/*
- * Adds up the results of all tensors and prints them. Streams that are shared (tied embeddings) cost and
- * count once.
- */
+/* The table and the JSON; see report.h. */
 #include "mkentrofs/report.h"
 
 #include <jansson.h>
@@ -9,113 +6,58 @@
 #include <string.h>
 
 #include "codec/names.h"
-#include "mkentrofs/progress.h"
-
-struct totals {
-    uint64_t n_quantized, n_lossless;
-    uint64_t n_grown; /* quantized ones that cost more than their source, which was quantized before */
-    uint64_t parameters, quantized_parameters;
-    /* Of the distinct streams of quantized tensors: */
-    uint64_t weights, stored_bytes, coded_bytes;
-    double entropy_bits;
-    /* Of the distinct streams of lossless tensors: */
-    uint64_t lossless_source_bytes, lossless_stored_bytes;
-    double error_energy, energy;
-};
-
-static struct totals add_up(const struct entro_build_result *result)
-{
-    struct totals totals = {0};
-    for (size_t i = 0; i < result->n_tensors; i++) {
-        const struct entro_encoded *encoded = &result->tensors[i].encoded;
-        const struct entro_stream_summary *summary = &encoded->summary;
-        uint64_t n_elements = encoded->tensor.n_elements;
-        totals.parameters += n_elements;
-        if (encoded->tensor.scheme == ENTRO_SCHEME_LOSSLESS) {
-            totals.n_lossless++;
-            if (!summary->shared) {
-                totals.lossless_source_bytes += result->tensors[i].source->size_bytes;
-                totals.lossless_stored_bytes += summary->stored_bytes;
-            }
-            continue;
-        }
-        totals.n_quantized++;
-        totals.quantized_parameters += n_elements;
-        totals.error_energy += encoded->error_energy;
-        totals.energy += encoded->energy;
-        if (summary->shared)
-            continue;
-        totals.n_grown += summary->stored_bytes > result->tensors[i].source->size_bytes;
-        totals.weights += n_elements;
-        totals.stored_bytes += summary->stored_bytes;
-        totals.coded_bytes += summary->coded_bytes;
-        totals.entropy_bits += summary->entropy_bits;
-    }
-    return totals;
-}
-
-static double snr_db(const struct totals *totals)
-{
-    return totals->error_energy > 0 ? 10 * log10(totals->energy / totals->error_energy) : INFINITY;
-}
+#include "mkentrofs/figures.h"
+#include "mkentrofs/report_totals.h"
 
 static double per(double amount, uint64_t n)
 {
     return n ? amount / (double)n : 0;
 }
 
-/* 1,234,567 */
-static const char *grouped(char text[32], uint64_t number)
-{
-    char digits[24];
-    int n = snprintf(digits, sizeof digits, "%llu", (unsigned long long)number);
-    char *to = text;
-    for (int i = 0; i < n; i++) {
-        if (i && (n - i) % 3 == 0)
-            *to++ = ',';
-        *to++ = digits[i];
-    }
-    *to = '\0';
-    return text;
-}
-
 void entro_report_table(FILE *stream, const struct entro_report *report)
 {
-    struct totals totals = add_up(report->result);
+    struct entro_report_totals totals = entro_report_totals(report->result);
     uint64_t image_bytes = report->result->image_bytes;
     char number[32], other[32], size[32];
-    if (totals.n_quantized)
+    bool is_balanced = report->options->plan.treatment == ENTRO_TREATMENT_BALANCED;
+    if (totals.n_quantized && is_balanced)
+        fprintf(stream, "tensors           %s quantized with balanced rows and columns, %s kept\n",
+                entro_grouped(number, totals.n_quantized), entro_grouped(other, totals.n_lossless));
+    else if (totals.n_quantized)
         fprintf(stream, "tensors           %s quantized to %u bits, %s kept\n",
-                grouped(number, totals.n_quantized), report->options->plan.bits,
-                grouped(other, totals.n_lossless));
+                entro_grouped(number, totals.n_quantized), report->options->plan.bits,
+                entro_grouped(other, totals.n_lossless));
     else
-        fprintf(stream, "tensors           %s, all kept\n", grouped(other, totals.n_lossless));
-    fprintf(stream, "parameters        %s, %s of them quantized\n", grouped(number, totals.parameters),
-            grouped(other, totals.quantized_parameters));
+        fprintf(stream, "tensors           %s, all kept\n", entro_grouped(other, totals.n_lossless));
+    fprintf(stream, "parameters        %s, %s of them quantized\n", entro_grouped(number, totals.parameters),
+            entro_grouped(other, totals.quantized_parameters));
     if (totals.n_quantized) {
         fprintf(stream, "bits per weight   %.3f of quantized tensors, everything included\n",
                 per(8 * (double)totals.stored_bytes, totals.weights));
         fprintf(stream, "order-0 entropy   %.3f bits per weight\n", per(totals.entropy_bits, totals.weights));
-        if (isinf(snr_db(&totals)))
+        if (isinf(entro_snr_db(totals.error_energy, totals.energy)))
             fprintf(stream, "SNR               exact\n");
         else
-            fprintf(stream, "SNR               %.2f dB\n", snr_db(&totals));
+            fprintf(stream, "SNR               %.2f dB\n", entro_snr_db(totals.error_energy, totals.energy));
     }
+    if (totals.n_quantized && is_balanced)
+        fprintf(stream, "beside the codes  %s bytes of factors and of %s outliers, which are exact\n",
+                entro_grouped(number, totals.side_bytes), entro_grouped(other, totals.n_outliers));
     if (totals.n_grown)
         fprintf(stream,
                 "larger            %s of them than in the source, which is quantized already: try --scheme "
                 "lossless\n",
-                grouped(number, totals.n_grown));
+                entro_grouped(number, totals.n_grown));
     if (totals.lossless_source_bytes)
-        fprintf(stream, "kept tensors      %s bytes in %s\n", grouped(number, totals.lossless_source_bytes),
-                grouped(other, totals.lossless_stored_bytes));
+        fprintf(stream, "kept tensors      %s bytes in %s\n", entro_grouped(number, totals.lossless_source_bytes),
+                entro_grouped(other, totals.lossless_stored_bytes));
     entro_format_bytes(size, sizeof size, (double)report->tree->size_bytes);
     fprintf(stream, "source            %s (%s bytes) in %zu %s\n", size,
-            grouped(number, report->tree->size_bytes), report->tree->n_parts,
+            entro_grouped(number, report->tree->size_bytes), report->tree->n_parts,
             report->tree->n_parts == 1 ? "file" : "files");
     entro_format_bytes(size, sizeof size, (double)image_bytes);
     fprintf(stream, "image             %s (%s bytes), %.3f bits per parameter\n", size,
-            grouped(number, image_bytes), per(8 * (double)image_bytes, totals.parameters));
+            entro_grouped(number, image_bytes), per(8 * (double)image_bytes, totals.parameters));
     fprintf(stream, "ratio             %.3f\n", per((double)report->tree->size_bytes, image_bytes));
     fprintf(stream, "seconds           %.2f\n", report->seconds);
 }
@@ -152,39 +94,54 @@ static json_t *tensor_json(const struct entro_tensor_result *result)
             json_decref(shape);
             return NULL;
         }
-    return json_pack("{ss so ss so ss si sf si sI sI sI sI sf sf so ss sb ss* so}", "name", tensor->name,
-                     "file", path_or_null(result->part->path), "dtype", entro_dtype_name(tensor->dtype),
-                     "shape", shape, "scheme", entro_scheme_name(tensor->scheme), "bits", (int)tensor->bits,
-                     "scale", (double)tensor->scale, "zero_point", (int)tensor->zero_point, "n_elements",
-                     (json_int_t)tensor->n_elements, "source_bytes", (json_int_t)result->source->size_bytes,
-                     "stored_bytes", (json_int_t)encoded->summary.stored_bytes, "coded_bytes",
-                     (json_int_t)encoded->summary.coded_bytes, "bits_per_weight",
-                     per(8 * (double)encoded->summary.stored_bytes, tensor->n_elements), "entropy_bits",
-                     tensor->entropy_bits, "snr_db", number_or_null(tensor->snr_db), "view",
-                     entro_dtype_name(result->view), "shared", (int)encoded->summary.shared, "kept_reason",
-                     is_lossless ? encoded->kept_reason : NULL, "xxh3_128",
-                     hex(encoded->summary.xxh3_128, sizeof encoded->summary.xxh3_128));
+    return json_pack(
+        "{ss so ss so ss si sf si sI sI sI sI sI sI sf sf so ss sb ss* so}", "name", tensor->name, "file",
+        path_or_null(result->part->path), "dtype", entro_dtype_name(tensor->dtype), "shape", shape, "scheme",
+        entro_scheme_name(tensor->scheme), "bits", (int)tensor->bits, "scale", (double)tensor->scale,
+        "zero_point", (int)tensor->zero_point, "n_elements", (json_int_t)tensor->n_elements, "source_bytes",
+        (json_int_t)result->source->size_bytes, "stored_bytes", (json_int_t)encoded->summary.stored_bytes,
+        "coded_bytes", (json_int_t)encoded->summary.coded_bytes, "side_bytes",
+        (json_int_t)encoded->side_bytes, "outliers", (json_int_t)encoded->n_outliers, "bits_per_weight",
+        per(8 * (double)encoded->summary.stored_bytes, tensor->n_elements), "entropy_bits",
+        tensor->entropy_bits, "snr_db", number_or_null(tensor->snr_db), "view",
+        entro_dtype_name(result->view), "shared", (int)encoded->summary.shared, "kept_reason",
+        is_lossless ? encoded->kept_reason : NULL, "xxh3_128",
+        hex(encoded->summary.xxh3_128, sizeof encoded->summary.xxh3_128));
+}
+
+static const char *scheme_name(enum entro_treatment treatment)
+{
+    switch (treatment) {
+    case ENTRO_TREATMENT_LOSSLESS:
+        return "lossless";
+    case ENTRO_TREATMENT_MIXED:
+        return "mixed";
+    case ENTRO_TREATMENT_BALANCED:
+        return "balanced";
+    }
+    return "";
 }
 
 static json_t *report_json(const struct entro_report *report, json_t *tensors)
 {
-    struct totals totals = add_up(report->result);
+    struct entro_report_totals totals = entro_report_totals(report->result);
     const struct entro_plan_options *plan = &report->options->plan;
     return json_pack(
-        "{si so so ss si sI sI sI sf sf sI sI sI sI sI sI sI sI sf sf so sO}", "format", 1, "source",
+        "{si so so ss sf so si sI sI sI sf sf sI sI sI sI sI sI sI sI sI sI sf sf so sO}", "format", 1, "source",
         path_or_null(report->source_path), "image", path_or_null(report->image_path), "scheme",
-        plan->treatment == ENTRO_TREATMENT_LOSSLESS ? "lossless" : "mixed", "bits", (int)plan->bits,
-        "threads", (json_int_t)report->n_threads, "source_bytes", (json_int_t)report->tree->size_bytes,
-        "image_bytes", (json_int_t)report->result->image_bytes, "ratio",
+        scheme_name(plan->treatment), "bpw", plan->treatment == ENTRO_TREATMENT_BALANCED ? plan->bpw : 0.0,
+        "imatrix", plan->imatrix_path ? path_or_null(plan->imatrix_path) : json_null(), "bits", (int)plan->bits, "threads", (json_int_t)report->n_threads, "source_bytes",
+        (json_int_t)report->tree->size_bytes, "image_bytes", (json_int_t)report->result->image_bytes, "ratio",
         per((double)report->tree->size_bytes, report->result->image_bytes), "seconds", report->seconds,
         "n_files", (json_int_t)report->tree->n_parts, "n_quantized", (json_int_t)totals.n_quantized,
         "n_lossless", (json_int_t)totals.n_lossless, "parameters", (json_int_t)totals.parameters,
         "quantized_parameters", (json_int_t)totals.quantized_parameters, "stored_bytes",
-        (json_int_t)totals.stored_bytes, "coded_bytes", (json_int_t)totals.coded_bytes,
-        "lossless_stored_bytes", (json_int_t)totals.lossless_stored_bytes, "bits_per_weight",
+        (json_int_t)totals.stored_bytes, "coded_bytes", (json_int_t)totals.coded_bytes, "side_bytes",
+        (json_int_t)totals.side_bytes, "outliers", (json_int_t)totals.n_outliers, "lossless_stored_bytes",
+        (json_int_t)totals.lossless_stored_bytes, "bits_per_weight",
         per(8 * (double)totals.stored_bytes, totals.weights), "entropy_bits",
         per(totals.entropy_bits, totals.weights), "snr_db",
-        totals.n_quantized ? number_or_null(snr_db(&totals)) : json_null(), "tensors", tensors);
+        totals.n_quantized ? number_or_null(entro_snr_db(totals.error_energy, totals.energy)) : json_null(), "tensors", tensors);
 }
 
 enum entro_error entro_report_json(FILE *stream, const struct entro_report *report)

@@ -13,6 +13,7 @@
 enum entro_treatment {
     ENTRO_TREATMENT_LOSSLESS, /* the source's own bytes */
     ENTRO_TREATMENT_MIXED,    /* quantized by the mixed rule */
+    ENTRO_TREATMENT_BALANCED, /* with factors and outliers, to a target of bits a weight */
 };
 
 /* Tensors of fewer elements are kept: they cost little and are often scales, gates and the like. */
@@ -20,7 +21,10 @@ enum entro_treatment {
 
 struct entro_plan_options {
     enum entro_treatment treatment; /* of tensors that nothing speaks against */
-    unsigned bits;                  /* 8 or 4 */
+    double bpw;                     /* of the balanced scheme: bits a weight in all */
+    bool bpw_is_asked;              /* else it is a preset, and what comes near will do */
+    const char *imatrix_path;       /* of the balanced scheme: an importance matrix; NULL: none */
+    unsigned bits;                  /* 8 or 4; as the next, of the mixed scheme */
     unsigned scale_bits;            /* 1 to 24 */
     size_t n_keeps;
     const char *const *keeps; /* fnmatch patterns on tensor names */

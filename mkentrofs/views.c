@@ -15,9 +15,14 @@ enum { FILE_TYPE_F32 = 0, FILE_TYPE_F16 = 1, FILE_TYPE_Q4_1 = 3, FILE_TYPE_Q8_0 
  * moves it. */
 #define F16_MAX_ERROR_STEPS (1.0 / 8)
 
+#define F16_LARGEST        65504.0
+#define F16_SUBNORMAL_STEP 0x1p-24
+
 static bool f16_is_close(const struct entro_encoded *encoded)
 {
     double scale = (double)encoded->tensor.scale;
+    if (encoded->tensor.scheme == ENTRO_SCHEME_BALANCED) /* steps near this scale, and more bits than codes */
+        return encoded->largest <= F16_LARGEST && F16_SUBNORMAL_STEP / 2 <= F16_MAX_ERROR_STEPS * scale;
     for (int32_t code = encoded->lowest; code <= encoded->highest; code++) {
         float weight = (float)(scale * code);
         double rounded = (double)entro_f16_to_f32(entro_f32_to_f16(weight));

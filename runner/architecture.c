@@ -1,7 +1,6 @@
-/* The tables of architectures and of tensor names; see architecture.h. */
+/* The table of architectures; see architecture.h. */
 #include "runner/architecture.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* Defaults as in transformers' configuration classes (src/transformers/models/X/configuration_X.py). */
@@ -92,40 +91,6 @@ static const struct entro_architecture architectures[] = {
 
 #define N_ARCHITECTURES (sizeof architectures / sizeof architectures[0])
 
-#define HF_LAYER "model.layers.%zu."
-
-/* %zu is the layer. */
-static const struct {
-    const char *hf;
-    const char *gguf;
-} names[] = {
-    [ENTRO_TENSOR_EMBEDDING] = {"model.embed_tokens.weight", "token_embd.weight"},
-    [ENTRO_TENSOR_FINAL_NORM] = {"model.norm.weight", "output_norm.weight"},
-    [ENTRO_TENSOR_OUTPUT] = {"lm_head.weight", "output.weight"},
-    [ENTRO_TENSOR_ROPE_FACTORS] = {"", "rope_freqs.weight"},
-    [ENTRO_TENSOR_ATTENTION_NORM] = {HF_LAYER "input_layernorm.weight", "blk.%zu.attn_norm.weight"},
-    [ENTRO_TENSOR_QKV] = {HF_LAYER "self_attn.qkv_proj.weight", "blk.%zu.attn_qkv.weight"},
-    [ENTRO_TENSOR_QUERY] = {HF_LAYER "self_attn.q_proj.weight", "blk.%zu.attn_q.weight"},
-    [ENTRO_TENSOR_KEY] = {HF_LAYER "self_attn.k_proj.weight", "blk.%zu.attn_k.weight"},
-    [ENTRO_TENSOR_VALUE] = {HF_LAYER "self_attn.v_proj.weight", "blk.%zu.attn_v.weight"},
-    [ENTRO_TENSOR_QUERY_BIAS] = {HF_LAYER "self_attn.q_proj.bias", "blk.%zu.attn_q.bias"},
-    [ENTRO_TENSOR_KEY_BIAS] = {HF_LAYER "self_attn.k_proj.bias", "blk.%zu.attn_k.bias"},
-    [ENTRO_TENSOR_VALUE_BIAS] = {HF_LAYER "self_attn.v_proj.bias", "blk.%zu.attn_v.bias"},
-    [ENTRO_TENSOR_QUERY_NORM] = {HF_LAYER "self_attn.q_norm.weight", "blk.%zu.attn_q_norm.weight"},
-    [ENTRO_TENSOR_KEY_NORM] = {HF_LAYER "self_attn.k_norm.weight", "blk.%zu.attn_k_norm.weight"},
-    [ENTRO_TENSOR_ATTENTION_OUTPUT] = {HF_LAYER "self_attn.o_proj.weight", "blk.%zu.attn_output.weight"},
-    [ENTRO_TENSOR_MLP_NORM] = {HF_LAYER "post_attention_layernorm.weight", "blk.%zu.ffn_norm.weight"},
-    [ENTRO_TENSOR_PRE_MLP_NORM] = {HF_LAYER "pre_feedforward_layernorm.weight", "blk.%zu.ffn_norm.weight"},
-    [ENTRO_TENSOR_POST_ATTENTION_NORM] = {HF_LAYER "post_attention_layernorm.weight",
-                                          "blk.%zu.post_attention_norm.weight"},
-    [ENTRO_TENSOR_POST_MLP_NORM] = {HF_LAYER "post_feedforward_layernorm.weight",
-                                    "blk.%zu.post_ffw_norm.weight"},
-    [ENTRO_TENSOR_GATE_UP] = {HF_LAYER "mlp.gate_up_proj.weight", "blk.%zu.ffn_up.weight"},
-    [ENTRO_TENSOR_GATE] = {HF_LAYER "mlp.gate_proj.weight", "blk.%zu.ffn_gate.weight"},
-    [ENTRO_TENSOR_UP] = {HF_LAYER "mlp.up_proj.weight", "blk.%zu.ffn_up.weight"},
-    [ENTRO_TENSOR_DOWN] = {HF_LAYER "mlp.down_proj.weight", "blk.%zu.ffn_down.weight"},
-};
-
 const struct entro_architecture *entro_architecture_from_hf(const char *model_type)
 {
     for (size_t i = 0; i < N_ARCHITECTURES; i++)
@@ -146,16 +111,4 @@ const struct entro_architecture *entro_architecture_from_gguf(const char *name, 
 const char *entro_architecture_names(void)
 {
     return "llama, mistral, phi3, qwen2, qwen3, gemma3_text";
-}
-
-void entro_tensor_name(char name[ENTRO_TENSOR_NAME_BYTES], enum entro_tensor_role role, bool gguf,
-                       size_t layer)
-{
-    const char *pattern = gguf ? names[role].gguf : names[role].hf;
-    const char *number = strstr(pattern, "%zu");
-    if (number == NULL)
-        snprintf(name, ENTRO_TENSOR_NAME_BYTES, "%s", pattern);
-    else
-        snprintf(name, ENTRO_TENSOR_NAME_BYTES, "%.*s%zu%s", (int)(number - pattern), pattern, layer,
-                 number + 3);
 }

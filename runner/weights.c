@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "codec/models/tensor_roles.h"
 #include "runner/weights_internal.h"
 
 static enum entro_error find_tensor(const struct entro_weights_loader *loader, enum entro_tensor_role role,

@@ -10,7 +10,7 @@ import pytest
 def directory(program, tiny, tmp_path_factory):
     """The small model, extracted. It was not trained to chat: the answers are nonsense, the same each time."""
     where = tmp_path_factory.mktemp("chat")
-    subprocess.run([program("mkentrofs"), "--quiet", tiny, where / "tiny.entrofs"], check=True)
+    subprocess.run([program("mkentrofs"), "--quiet", "--scheme", "mixed", tiny, where / "tiny.entrofs"], check=True)
     subprocess.run([program("entrofsck"), "--quiet", "--extract", where / "model", where / "tiny.entrofs"], check=True)
     return where / "model"
 

@@ -124,7 +124,7 @@ def test_degenerate_tensors_are_built(build, extract, tmp_path):
             "tiny": ("F32", [64, 128], (weights() * 1e-42).tobytes()),
         },
     )
-    report = by_name(build(source))
+    report = by_name(build(source, "--scheme", "mixed"))
     assert report["positive"]["scheme"] == report["negative"]["scheme"] == "unsigned"
     assert report["positive"]["zero_point"] == 0 and report["negative"]["zero_point"] == 255
     out = extract()
@@ -207,14 +207,14 @@ def test_a_quantized_gguf_is_read_by_a_stock_reader(build, extract, tmp_path, bi
         assert np.abs(exact - source).max() <= tensor["scale"] / 2 * (1 + 1e-9)
 
 
-# Bytes of a block of 256 weights, and where its F16 scales lie.
-K_TYPES = {"Q4_K": (144, (0, 2)), "Q5_K": (176, (0, 2)), "Q6_K": (210, (208,))}
+# Bytes of 256 weights (of IQ4_NL those are eight blocks), and where the F16 scales lie.
+BLOCK_TYPES = {"Q2_K": (84, (80, 82)), "Q3_K": (110, (108,)), "Q4_K": (144, (0, 2)), "Q5_K": (176, (0, 2)), "Q6_K": (210, (208,)), "IQ4_NL": (144, range(0, 144, 18)), "IQ4_XS": (136, (0,))}
 
 
 @pytest.mark.sanitized
-@pytest.mark.parametrize("name", K_TYPES)
-def test_k_types_are_dequantized_to_be_quantized_again(build, extract, tmp_path, name):
-    block_bytes, scales = K_TYPES[name]
+@pytest.mark.parametrize("name", BLOCK_TYPES)
+def test_block_types_are_dequantized_to_be_quantized_again(build, extract, tmp_path, name):
+    block_bytes, scales = BLOCK_TYPES[name]
     random = np.random.default_rng(11)
     blocks = random.integers(0, 256, (64 * 2, block_bytes), dtype=np.uint8)
     for at in scales:
@@ -227,7 +227,7 @@ def test_k_types_are_dequantized_to_be_quantized_again(build, extract, tmp_path,
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    tensor = by_name(build(tmp_path / "model.gguf"))["w"]
+    tensor = by_name(build(tmp_path / "model.gguf", "--scheme", "mixed"))["w"]
     assert tensor["dtype"] == name and tensor["shape"] == [64, 512] and tensor["scheme"] == "asymmetric"
     q = np.fromfile(extract() / "tensors" / "w", np.uint8).astype(np.int64)
     source = gguf.quants.dequantize(blocks, kind).reshape(-1)
@@ -245,7 +245,7 @@ def test_a_gguf_centred_on_its_zero_point_is_shown_as_q8_0(build, tmp_path):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    tensor = by_name(build(path))["w"]
+    tensor = by_name(build(path, "--scheme", "mixed"))["w"]
     assert (tensor["view"] == "Q8_0") == (tensor["zero_point"] in (127, 128)), tensor
     assert tensor["view"] == "Q8_0"
 
@@ -255,7 +255,7 @@ def test_numpy_files_become_tensors(build, extract, tmp_path):
     (source / "sub").mkdir(parents=True)
     np.save(source / "w.npy", weights())
     np.save(source / "sub" / "i.npy", np.arange(10))
-    report = by_name(build(source))
+    report = by_name(build(source, "--scheme", "mixed"))
     assert set(report) == {"w", "i"} and report["w"]["scheme"] != "lossless"
     loaded = np.load(extract() / "w.npy")
     assert np.abs(loaded - weights()).max() <= report["w"]["scale"] / 2 * 1.001

@@ -43,7 +43,7 @@ def build(program, source, image, *options):
 
 @pytest.fixture(scope="module")
 def coded(program, source, tmp_path_factory):
-    return build(program, source, tmp_path_factory.mktemp("coded") / "coded.entrofs")
+    return build(program, source, tmp_path_factory.mktemp("coded") / "coded.entrofs", "--scheme", "mixed")
 
 
 @pytest.fixture(scope="module")

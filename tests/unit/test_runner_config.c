@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "codec/bytes.h"
+#include "codec/models/tensor_roles.h"
 #include "runner/config.h"
 
 #define SIZES                                                                                                \
