@@ -14,7 +14,7 @@ option(ENTRO_WERROR "Treat warnings as errors" ON)
 
 add_compile_definitions(_GNU_SOURCE _FILE_OFFSET_BITS=64 ENTRO_VERSION="${PROJECT_VERSION}")
 # -ffp-contract=off: dequantized values are specified to the bit (codec/FORMAT.md); a fused multiply-add would round differently.
-add_compile_options(-Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes
+add_compile_options(-Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion "$<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes>" "$<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes>"
                     -Wpointer-arith -Wundef -ffp-contract=off)
 if(ENTRO_WERROR)
   add_compile_options(-Werror)

@@ -150,7 +150,7 @@ static enum entro_error linear_rule(struct entro_balance_rule *out, const struct
     out->given = calloc(entry->n_columns, sizeof *out->given);
     if (!out->given)
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory");
-    out->columns = ENTRO_COLUMNS_GIVEN;
+    out->columns = ENTRO_COLUMNS_TEMPERED;
     entro_importances_columns(entry, out->given);
     return ENTRO_OK;
 }

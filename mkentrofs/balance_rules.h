@@ -2,7 +2,8 @@
  * Which tensors the balanced scheme treats in their own way, from what a model's tensors are for. Measured on
  * SmolLM2-135M: columns of equal RMS help linear layers and harm an output head, whose columns matter as the
  * final norm's weights say; embeddings and head are worth a finer step than the others. Linear layers whose
- * inputs are known (an importance matrix) get columns by these.
+ * inputs are known (an importance matrix) get columns between balanced ones and what the inputs say: at 4.1
+ * bits this takes the divergence from 0.117 to 0.080, while the inputs alone raise it to 0.131.
  */
 #ifndef ENTRO_BALANCE_RULES_H
 #define ENTRO_BALANCE_RULES_H

@@ -131,6 +131,17 @@ static void invert(struct balance *balance)
         balance->inverse_columns[i] = 1 / balance->columns[i];
 }
 
+static bool balances_columns(const struct entro_balance_rule *rule)
+{
+    return rule->columns == ENTRO_COLUMNS_BALANCED || rule->columns == ENTRO_COLUMNS_TEMPERED;
+}
+
+static void temper(struct balance *balance, const double *given)
+{
+    for (uint64_t i = 0; i < balance->n_columns; i++)
+        balance->columns[i] = sqrt(balance->columns[i] * given[i]);
+}
+
 /* Sinkhorn's iterations: each gives every row its RMS under the columns, and then the columns theirs. */
 static enum entro_error balance_columns(struct balance *balance, struct entro_pool *pool, bool *is_finite,
                                         unsigned *n_iterations, struct entro_message *message)
@@ -179,7 +190,7 @@ static enum entro_error prepare(struct balance *balance, const struct entro_bala
     bool has_columns = rule->columns != ENTRO_COLUMNS_PLAIN;
     size_t n_columns = (size_t)balance->n_columns;
     uint64_t n_strips = STRIP_SUMS_BYTES / sizeof(double) / balance->n_columns;
-    if (rule->columns != ENTRO_COLUMNS_BALANCED)
+    if (!balances_columns(rule))
         n_strips = MAX_STRIPS;
     balance->n_strips =
         entro_n_strips(balance->n_rows, n_strips < MAX_STRIPS ? (size_t)n_strips : MAX_STRIPS);
@@ -192,7 +203,7 @@ static enum entro_error prepare(struct balance *balance, const struct entro_bala
         balance->inverse_columns = calloc(n_columns, sizeof *balance->inverse_columns);
         ok = ok && balance->columns && balance->inverse_columns;
     }
-    for (size_t i = 0; ok && rule->columns == ENTRO_COLUMNS_BALANCED && i < balance->n_strips; i++) {
+    for (size_t i = 0; ok && balances_columns(rule) && i < balance->n_strips; i++) {
         balance->strips[i].column_energies = calloc(n_columns, sizeof(double));
         ok = balance->strips[i].column_energies != NULL;
     }
@@ -242,9 +253,11 @@ static enum entro_error find_factors(struct balance *balance, const struct entro
 {
     double row_unit = 1, column_unit = 1;
     enum entro_error error = ENTRO_OK;
-    if (rule->columns == ENTRO_COLUMNS_BALANCED &&
+    if (balances_columns(rule) &&
         ((error = balance_columns(balance, pool, is_finite, &out->n_iterations, message)) || !*is_finite))
         return error;
+    if (rule->columns == ENTRO_COLUMNS_TEMPERED)
+        temper(balance, rule->given);
     if (balance->columns) {
         error = round_factors(&out->column, balance->columns, balance->n_columns, &column_unit, message);
         if (error)

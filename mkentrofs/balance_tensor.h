@@ -31,11 +31,17 @@ enum entro_column_rule {
     ENTRO_COLUMNS_PLAIN,    /* no factors */
     ENTRO_COLUMNS_BALANCED, /* of equal RMS */
     ENTRO_COLUMNS_GIVEN,    /* by somebody who knows how much each matters */
+    /*
+     * The geometric mean of both. Given are 1/sqrt(m) of the inputs' mean squares m: the output's error is
+     * the sum of m * column^2, while codes of one table cost by the sum of (RMS / column)^2. By Cauchy and
+     * Schwarz their product is smallest for column^2 = RMS / sqrt(m).
+     */
+    ENTRO_COLUMNS_TEMPERED,
 };
 
 struct entro_balance_rule {
     enum entro_column_rule columns;
-    double *given;        /* [n_columns] of ENTRO_COLUMNS_GIVEN, finite and positive; owned by the rule */
+    double *given;        /* [n_columns] of the last two, finite and positive; owned by the rule */
     double finer_octaves; /* its step is the others' over 2 to the power of this */
 };
 

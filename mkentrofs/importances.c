@@ -39,19 +39,35 @@ const struct entro_imatrix_entry *entro_importances_of(const struct entro_import
     return entry->counts[0] > 0 && mean_of(entry) > 0 ? entry : NULL;
 }
 
+/* Inputs of a matrix, also of one in a stack. */
+static uint64_t n_columns_of(const struct entro_source_tensor *tensor)
+{
+    return tensor->rank > 0 ? tensor->shape[tensor->rank - 1] : 1;
+}
+
+static bool fits(const struct entro_imatrix_entry *entry, const struct entro_source_tensor *tensor)
+{
+    uint64_t n_columns = n_columns_of(tensor);
+    if (entry->n_columns == n_columns)
+        return true;
+    /* The older form has the columns of all experts in one row. */
+    return tensor->rank > 2 && n_columns > 0 && entry->n_columns % n_columns == 0 &&
+           entry->n_columns / n_columns == tensor->shape[0];
+}
+
 enum entro_error entro_importances_check_tensor(struct entro_importances_check *check,
                                                 const struct entro_source_tensor *tensor,
                                                 struct entro_message *message)
 {
     const struct entro_importances *importances = check->importances;
     const struct entro_imatrix_entry *entry = entro_imatrix_find(&importances->imatrix, tensor->name);
-    if (entry && tensor->rank > 0 && tensor->shape[tensor->rank - 1] != entry->n_columns)
+    if (entry && !fits(entry, tensor))
         return entro_fail(
             message, ENTRO_ERROR_FORMAT,
             "%s: is of another model: it has %zu columns for \"%s\", the source's tensor \"%s\" "
             "has %llu",
             importances->path, entry->n_columns, entry->name, tensor->name,
-            (unsigned long long)tensor->shape[tensor->rank - 1]);
+            (unsigned long long)n_columns_of(tensor));
     if (entro_importances_of(importances, tensor)) {
         check->n_found++;
         return ENTRO_OK;

@@ -45,7 +45,8 @@ enum entro_error entro_importances_check_end(const struct entro_importances_chec
                                              const struct entro_monitor *monitor,
                                              struct entro_message *message);
 
-/* Column factors [entry->n_columns], up to a common factor, for an entry of entro_importances_of. */
+/* One over the roots of the importances [entry->n_columns] of an entry of entro_importances_of: positive and
+ * finite. */
 void entro_importances_columns(const struct entro_imatrix_entry *entry, double *columns);
 
 #endif

@@ -10,6 +10,7 @@
 #include "codec/standard_files.h"
 #include "mkentrofs/build.h"
 #include "mkentrofs/options.h"
+#include "mkentrofs/page.h"
 #include "mkentrofs/plan.h"
 #include "mkentrofs/report.h"
 
@@ -117,8 +118,8 @@ static enum entro_error print_plan(const struct entro_mkentrofs_options *options
     if (options->report == ENTRO_REPORT_JSON) {
         if (entro_plan_json(stdout, plan))
             return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory for the plan");
-    } else {
-        entro_plan_table(stdout, plan);
+    } else if (!options->quiet && entro_plan_table(stdout, plan)) {
+        return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory for the plan");
     }
     if (fflush(stdout) != 0 || ferror(stdout))
         return entro_fail(message, ENTRO_ERROR_IO, "cannot write the plan");
@@ -144,6 +145,7 @@ static enum entro_error run(const struct entro_mkentrofs_options *options,
 {
     double start_seconds = entro_seconds();
     bool plans = options->action == ENTRO_MKENTROFS_PLAN;
+    struct entro_code_counts codes = {0};
     struct entro_build_options build = {.image_path = options->image_path,
                                         .replace = options->replace,
                                         .block_log2 = options->block_log2,
@@ -155,6 +157,9 @@ static enum entro_error run(const struct entro_mkentrofs_options *options,
     if (!plans && !options->replace && access(options->image_path, F_OK) == 0)
         return entro_fail(message, ENTRO_ERROR_EXISTS, "%s exists already: --force replaces it",
                           options->image_path);
+    if (options->page_path && !options->replace && access(options->page_path, F_OK) == 0)
+        return entro_fail(message, ENTRO_ERROR_EXISTS, "%s exists already: --force replaces it",
+                          options->page_path);
     if (build.plan.treatment == ENTRO_TREATMENT_MIXED && build.plan.bits == 4)
         entro_monitor_warn(
             monitor, "--bits 4 with --scheme mixed destroys the quality of most models: look at the SNR, and "
@@ -174,9 +179,14 @@ static enum entro_error run(const struct entro_mkentrofs_options *options,
         error = run_plan(options, &tree, pool, monitor, message);
         goto free_tree;
     }
+    if (options->page_path && !entro_code_counts_create(&codes, &tree)) {
+        error = entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory");
+        goto free_tree;
+    }
+    build.codes = options->page_path ? &codes : NULL;
     struct entro_build_result result;
     if ((error = entro_build(&result, &tree, &build, pool, monitor, message)))
-        goto free_tree;
+        goto free_codes;
     entro_progress_clear(monitor->progress);
     struct entro_report report = {.source_path = options->source_path,
                                   .image_path = options->image_path,
@@ -185,9 +195,14 @@ static enum entro_error run(const struct entro_mkentrofs_options *options,
                                   .result = &result,
                                   .n_threads = options->n_threads,
                                   .seconds = entro_seconds() - start_seconds};
-    error = print_report(options, &report, message);
+    if (options->page_path)
+        error = entro_page_write(options->page_path, options->replace, &report, message);
+    if (!error)
+        error = print_report(options, &report, message);
     entro_build_result_free(&result);
 
+free_codes:
+    entro_code_counts_free(&codes);
 free_tree:
     entro_source_free(&tree);
 free_pool:

@@ -36,6 +36,7 @@ struct entro_mkentrofs_options {
     bool replace;
     bool quiet;
     enum entro_report_form report;
+    const char *page_path; /* of the report as a page; NULL: none */
     size_t n_excludes;
     const char **keeps, **excludes; /* owned */
 };

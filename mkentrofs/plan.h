@@ -43,7 +43,7 @@ enum entro_error entro_plan_make(struct entro_plan *out, const struct entro_sour
 void entro_plan_free(struct entro_plan *plan);
 
 /* For a person, and for scripts: ENTRO_ERROR_NO_MEMORY. */
-void entro_plan_table(FILE *stream, const struct entro_plan *plan);
+enum entro_error entro_plan_table(FILE *stream, const struct entro_plan *plan);
 enum entro_error entro_plan_json(FILE *stream, const struct entro_plan *plan);
 
 #endif

@@ -1,5 +1,4 @@
 /* A plan as tables, by kind of tensor and by tensor, and as JSON; see plan.h. */
-#include <ctype.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -7,116 +6,99 @@
 
 #include "codec/names.h"
 #include "mkentrofs/encode.h"
+#include "mkentrofs/kinds.h"
 #include "mkentrofs/plan.h"
 
-#define NAME_COLUMNS 38
+#define NAME_COLUMNS 32
 
-/* Tensors whose names differ by numbers alone. */
-struct kind {
-    char *name;
+/* Sums over tensors. */
+struct sum {
     size_t n_tensors;
-    double weights, bits[ENTRO_MAX_PLANNED], snr_db[ENTRO_MAX_PLANNED]; /* the latter weighted by weights */
-};
-
-struct kinds {
-    size_t n;
-    struct kind *all;
+    double weights, bits[ENTRO_MAX_PLANNED];
+    double noise[ENTRO_MAX_PLANNED], energy; /* noise: of weights, by energies and SNR of the tensors */
 };
 
 static const char *const granularity_names[ENTRO_N_GRANULARITIES] = {"tensor", "row", "group of 128"};
 static const char *const granularity_keys[ENTRO_N_GRANULARITIES] = {"tensor", "row", "group_128"};
 static const char *const bits_keys[ENTRO_N_ABLATION_BITS] = {"8", "4"};
 
-/* The name with each number between points as one star; the caller frees. */
-static char *kind_name(const char *name)
-{
-    char *kind = malloc(strlen(name) + 1), *to = kind;
-    if (!kind)
-        return NULL;
-    while (*name) {
-        size_t n_digits = strspn(name, "0123456789");
-        bool begins = to == kind || to[-1] == '.';
-        if (n_digits > 0 && begins && (name[n_digits] == '.' || name[n_digits] == '\0')) {
-            *to++ = '*';
-            name += n_digits;
-        } else {
-            *to++ = *name++;
-        }
-    }
-    *to = '\0';
-    return kind;
-}
-
-static struct kind *find_kind(struct kinds *kinds, const char *tensor_name)
-{
-    char *name = kind_name(tensor_name);
-    if (!name)
-        return NULL;
-    for (size_t i = 0; i < kinds->n; i++)
-        if (strcmp(kinds->all[i].name, name) == 0) {
-            free(name);
-            return &kinds->all[i];
-        }
-    kinds->all[kinds->n] = (struct kind){.name = name};
-    return &kinds->all[kinds->n++];
-}
-
-static void add(struct kind *kind, const struct entro_plan *plan, const struct entro_planned_tensor *tensor)
+static void add(struct sum *sum, const struct entro_plan *plan, const struct entro_planned_tensor *tensor)
 {
     double n = (double)tensor->source->n_elements;
-    kind->n_tensors++;
-    kind->weights += n;
+    sum->n_tensors++;
+    sum->weights += n;
+    sum->energy += tensor->ablation.energy;
     for (size_t i = 0; i < plan->n_planned; i++) {
-        kind->bits[i] += tensor->cells[i].bits;
-        kind->snr_db[i] += n * tensor->cells[i].snr_db;
+        sum->bits[i] += tensor->cells[i].bits;
+        sum->noise[i] += tensor->ablation.energy * pow(10, tensor->cells[i].snr_db / -10);
     }
 }
 
+/* The end of long names, which tells them apart; a source's control characters do not reach a terminal. */
 static void put_name(FILE *stream, const char *name)
 {
-    size_t length = strlen(name);
-    if (length > NAME_COLUMNS)
-        fprintf(stream, "...%-*s", NAME_COLUMNS - 3, name + length - (NAME_COLUMNS - 3));
-    else
-        fprintf(stream, "%-*s", NAME_COLUMNS, name);
+    size_t length = strlen(name), n = 0;
+    if (length > NAME_COLUMNS) {
+        name += length - (NAME_COLUMNS - 3);
+        n = (size_t)fprintf(stream, "...");
+    }
+    for (; *name; name++, n++)
+        fputc((unsigned char)*name < 32 || *name == 127 ? '?' : *name, stream);
+    fprintf(stream, "%*s", n < NAME_COLUMNS ? (int)(NAME_COLUMNS - n) : 0, "");
 }
 
 static void put_head(FILE *stream, const struct entro_plan *plan, const char *what)
 {
-    fprintf(stream, "%-*s%12s", NAME_COLUMNS, what, "weights");
-    for (size_t i = 0; i < plan->n_planned; i++)
-        fprintf(stream, "   at %-5.2g", plan->bpw[i]);
+    fprintf(stream, "%-*s%11s", NAME_COLUMNS, what, "weights");
+    for (size_t i = 0; i < plan->n_planned; i++) {
+        char head[24];
+        snprintf(head, sizeof head, "at %.4g", plan->bpw[i]);
+        fprintf(stream, "%11s", head);
+    }
     fputc('\n', stream);
 }
 
-static void put_kind(FILE *stream, const struct entro_plan *plan, const char *name, const struct kind *kind)
+static void put_sum(FILE *stream, const struct entro_plan *plan, const char *name, const struct sum *sum)
 {
     put_name(stream, name);
-    fprintf(stream, "%12.0f", kind->weights);
-    for (size_t i = 0; i < plan->n_planned; i++)
-        fprintf(stream, "  %4.2f %4.1f", kind->bits[i] / kind->weights, kind->snr_db[i] / kind->weights);
+    fprintf(stream, "%11.0f", sum->weights);
+    for (size_t i = 0; i < plan->n_planned; i++) {
+        fprintf(stream, "  %4.2f", sum->bits[i] / sum->weights);
+        if (sum->noise[i] > 0)
+            fprintf(stream, " %4.1f", entro_snr_db(sum->noise[i], sum->energy));
+        else
+            fputs("    -", stream);
+    }
     fputc('\n', stream);
 }
 
-static void put_ablation(FILE *stream, const struct entro_plan *plan)
+/* Of all quantized tensors; the number of their weights. */
+static double sum_ablations(const struct entro_plan *plan, struct entro_ablation *sum)
 {
-    struct entro_ablation sum = {0};
     double weights = 0;
+    *sum = (struct entro_ablation){.is_finite = true};
     for (size_t i = 0; i < plan->n_tensors; i++) {
         const struct entro_planned_tensor *tensor = &plan->tensors[i];
         if (tensor->kept_reason || !tensor->ablation.is_finite)
             continue;
         weights += (double)tensor->source->n_elements;
-        sum.energy += tensor->ablation.energy;
+        sum->energy += tensor->ablation.energy;
         for (unsigned granularity = 0; granularity < ENTRO_N_GRANULARITIES; granularity++)
             for (unsigned which = 0; which < ENTRO_N_ABLATION_BITS; which++) {
-                struct entro_ablation_cell *to = &sum.cells[granularity][which];
+                struct entro_ablation_cell *to = &sum->cells[granularity][which];
                 const struct entro_ablation_cell *from = &tensor->ablation.cells[granularity][which];
                 to->entropy_bits += from->entropy_bits;
                 to->step_bits += from->step_bits;
                 to->error_energy += from->error_energy;
             }
     }
+    return weights;
+}
+
+static void put_ablation(FILE *stream, const struct entro_plan *plan)
+{
+    struct entro_ablation sum;
+    double weights = sum_ablations(plan, &sum);
     if (weights == 0)
         return;
     fprintf(stream, "\nThe mixed scheme (EntroLLM's rule) with one step for each\n");
@@ -131,52 +113,75 @@ static void put_ablation(FILE *stream, const struct entro_plan *plan)
         }
         fputc('\n', stream);
     }
-    fputs("Entropy: order-0, bits a weight, one table a tensor; steps: a scale of 16 bits and a zero point "
-          "of 8 each.\n",
+    fputs("Entropy: order-0, bits a weight, one table a tensor. Steps: what they cost beside, each "
+          "16\nbits for a scale and 8 for a zero point.\n",
           stream);
 }
 
-void entro_plan_table(FILE *stream, const struct entro_plan *plan)
+static void put_kinds(FILE *stream, const struct entro_plan *plan, const struct entro_kinds *kinds,
+                      struct sum *sums, const struct sum *total)
 {
-    struct kinds kinds = {.all = calloc(plan->n_tensors + 1, sizeof *kinds.all)};
-    struct kind total = {0};
-    size_t n_kept = 0;
+    for (size_t i = 0; i < plan->n_tensors; i++)
+        if (!plan->tensors[i].kept_reason)
+            add(&sums[kinds->of[i].kind], plan, &plan->tensors[i]);
+    put_head(stream, plan, "kind of tensor");
+    for (size_t i = 0; i < kinds->n; i++)
+        if (sums[i].n_tensors > 0)
+            put_sum(stream, plan, kinds->names[i], &sums[i]);
+    put_sum(stream, plan, "all", total);
+}
+
+static void put_tensors(FILE *stream, const struct entro_plan *plan)
+{
+    fputc('\n', stream);
+    put_head(stream, plan, "tensor");
     for (size_t i = 0; i < plan->n_tensors; i++) {
-        const struct entro_planned_tensor *tensor = &plan->tensors[i];
-        struct kind *kind =
-            tensor->kept_reason || !kinds.all ? NULL : find_kind(&kinds, tensor->source->name);
-        n_kept += tensor->kept_reason != NULL;
-        if (tensor->kept_reason)
+        struct sum one = {0};
+        if (plan->tensors[i].kept_reason)
             continue;
-        add(&total, plan, tensor);
-        if (kind)
-            add(kind, plan, tensor);
+        add(&one, plan, &plan->tensors[i]);
+        put_sum(stream, plan, plan->tensors[i].source->name, &one);
     }
-    fputs("Bits a weight (everything included) and SNR in dB, with balanced rows and columns, at --bpw\n\n",
-          stream);
+}
+
+enum entro_error entro_plan_table(FILE *stream, const struct entro_plan *plan)
+{
+    enum entro_error error = ENTRO_ERROR_NO_MEMORY;
+    struct entro_kinds kinds = {0};
+    struct sum *sums = NULL, total = {0};
+    const char **names = calloc(plan->n_tensors + 1, sizeof *names);
+    if (!names)
+        return error;
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        names[i] = plan->tensors[i].source->name;
+        if (!plan->tensors[i].kept_reason)
+            add(&total, plan, &plan->tensors[i]);
+    }
+    if (!entro_kinds_find(&kinds, names, plan->n_tensors))
+        goto free_all;
+    sums = calloc(kinds.n + 1, sizeof *sums);
+    if (!sums)
+        goto free_all;
+    error = ENTRO_OK;
+    size_t n_kept = plan->n_tensors - total.n_tensors;
     if (total.n_tensors > 0) {
-        put_head(stream, plan, "kind of tensor");
-        for (size_t i = 0; i < kinds.n; i++)
-            put_kind(stream, plan, kinds.all[i].name, &kinds.all[i]);
-        put_kind(stream, plan, "all", &total);
-        fputc('\n', stream);
-        put_head(stream, plan, "tensor");
-    }
-    for (size_t i = 0; i < plan->n_tensors; i++) {
-        const struct entro_planned_tensor *tensor = &plan->tensors[i];
-        struct kind one = {0};
-        if (tensor->kept_reason)
-            continue;
-        add(&one, plan, tensor);
-        put_kind(stream, plan, tensor->source->name, &one);
+        fputs(
+            "Bits a weight (everything included) and SNR in dB, with balanced rows and columns, at --bpw\n\n",
+            stream);
+        put_kinds(stream, plan, &kinds, sums, &total);
     }
     if (n_kept > 0)
-        fprintf(stream, "%zu more %s kept as they are (small, of one dimension, --keep ...)\n", n_kept,
+        fprintf(stream, "%zu more %s kept (small, of one dimension, --keep ...)\n", n_kept,
                 n_kept == 1 ? "tensor is" : "tensors are");
     put_ablation(stream, plan);
-    for (size_t i = 0; i < kinds.n; i++)
-        free(kinds.all[i].name);
-    free(kinds.all);
+    if (total.n_tensors > 0)
+        put_tensors(stream, plan);
+
+free_all:
+    free(sums);
+    entro_kinds_free(&kinds);
+    free(names);
+    return error;
 }
 
 static json_t *number_or_null(double value)
@@ -220,6 +225,24 @@ static json_t *tensor_json(const struct entro_plan *plan, const struct entro_pla
                      tensor->kept_reason ? json_null() : ablation_json(&tensor->ablation, n));
 }
 
+static json_t *totals_json(const struct entro_plan *plan)
+{
+    struct entro_ablation ablation;
+    struct sum total = {0};
+    json_t *bits = json_array(), *snr = json_array();
+    double weights = sum_ablations(plan, &ablation);
+    for (size_t i = 0; i < plan->n_tensors; i++)
+        if (!plan->tensors[i].kept_reason)
+            add(&total, plan, &plan->tensors[i]);
+    for (size_t i = 0; i < plan->n_planned && total.n_tensors > 0; i++) {
+        json_array_append_new(bits, json_real(total.bits[i] / total.weights));
+        json_array_append_new(snr, number_or_null(entro_snr_db(total.noise[i], total.energy)));
+    }
+    return json_pack("{sI sI so so so}", "n_quantized", (json_int_t)total.n_tensors, "quantized_parameters",
+                     (json_int_t)total.weights, "bits_per_weight", bits, "snr_db", snr, "ablation",
+                     weights > 0 ? ablation_json(&ablation, weights) : json_null());
+}
+
 enum entro_error entro_plan_json(FILE *stream, const struct entro_plan *plan)
 {
     json_t *tensors = json_array(), *bpw = json_array();
@@ -228,7 +251,8 @@ enum entro_error entro_plan_json(FILE *stream, const struct entro_plan *plan)
         ok = json_array_append_new(bpw, json_real(plan->bpw[i])) == 0;
     for (size_t i = 0; ok && i < plan->n_tensors; i++)
         ok = json_array_append_new(tensors, tensor_json(plan, &plan->tensors[i])) == 0;
-    json_t *root = json_pack("{si so so}", "format", 1, "bpw", bpw, "tensors", tensors);
+    json_t *root =
+        json_pack("{si so so so}", "format", 1, "bpw", bpw, "totals", totals_json(plan), "tensors", tensors);
     if (!ok || !root) {
         json_decref(root);
         return ENTRO_ERROR_NO_MEMORY;

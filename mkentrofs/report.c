@@ -49,7 +49,8 @@ void entro_report_table(FILE *stream, const struct entro_report *report)
                 "lossless\n",
                 entro_grouped(number, totals.n_grown));
     if (totals.lossless_source_bytes)
-        fprintf(stream, "kept tensors      %s bytes in %s\n", entro_grouped(number, totals.lossless_source_bytes),
+        fprintf(stream, "kept tensors      %s bytes in %s\n",
+                entro_grouped(number, totals.lossless_source_bytes),
                 entro_grouped(other, totals.lossless_stored_bytes));
     entro_format_bytes(size, sizeof size, (double)report->tree->size_bytes);
     fprintf(stream, "source            %s (%s bytes) in %zu %s\n", size,
@@ -127,10 +128,11 @@ static json_t *report_json(const struct entro_report *report, json_t *tensors)
     struct entro_report_totals totals = entro_report_totals(report->result);
     const struct entro_plan_options *plan = &report->options->plan;
     return json_pack(
-        "{si so so ss sf so si sI sI sI sf sf sI sI sI sI sI sI sI sI sI sI sf sf so sO}", "format", 1, "source",
-        path_or_null(report->source_path), "image", path_or_null(report->image_path), "scheme",
+        "{si so so ss sf so si sI sI sI sf sf sI sI sI sI sI sI sI sI sI sI sf sf so sO}", "format", 1,
+        "source", path_or_null(report->source_path), "image", path_or_null(report->image_path), "scheme",
         scheme_name(plan->treatment), "bpw", plan->treatment == ENTRO_TREATMENT_BALANCED ? plan->bpw : 0.0,
-        "imatrix", plan->imatrix_path ? path_or_null(plan->imatrix_path) : json_null(), "bits", (int)plan->bits, "threads", (json_int_t)report->n_threads, "source_bytes",
+        "imatrix", plan->imatrix_path ? path_or_null(plan->imatrix_path) : json_null(), "bits",
+        (int)plan->bits, "threads", (json_int_t)report->n_threads, "source_bytes",
         (json_int_t)report->tree->size_bytes, "image_bytes", (json_int_t)report->result->image_bytes, "ratio",
         per((double)report->tree->size_bytes, report->result->image_bytes), "seconds", report->seconds,
         "n_files", (json_int_t)report->tree->n_parts, "n_quantized", (json_int_t)totals.n_quantized,
@@ -141,7 +143,8 @@ static json_t *report_json(const struct entro_report *report, json_t *tensors)
         (json_int_t)totals.lossless_stored_bytes, "bits_per_weight",
         per(8 * (double)totals.stored_bytes, totals.weights), "entropy_bits",
         per(totals.entropy_bits, totals.weights), "snr_db",
-        totals.n_quantized ? number_or_null(entro_snr_db(totals.error_energy, totals.energy)) : json_null(), "tensors", tensors);
+        totals.n_quantized ? number_or_null(entro_snr_db(totals.error_energy, totals.energy)) : json_null(),
+        "tensors", tensors);
 }
 
 enum entro_error entro_report_json(FILE *stream, const struct entro_report *report)

@@ -14,6 +14,28 @@
 #include "runner/kernels.h"
 #include "runner/weights.h"
 
+/* How a token is picked from logits: the rules and the order of filters are sampler.h's, with no penalty. */
+struct entro_pick {
+    float temperature; /* <= 0: the most likely token */
+    size_t top_k;      /* 1 .. ENTRO_MAX_PICK_TOP_K where temperature > 0 */
+    float top_p;
+    float min_p;
+    double point; /* the random number, 0 <= point < 1 */
+};
+#define ENTRO_MAX_PICK_TOP_K ((size_t)256)
+
+/*
+ * Somebody who sees what each matrix is multiplied with: n_tokens vectors of its n_columns inputs, at x, x +
+ * x_stride, ..., as the layer before has left them, without the matrix's column factors. Called by the thread
+ * that runs the backend, which owns the pool and is in no loop of it, once for each product before it, in the
+ * order of the products. The inputs do not depend on the number of threads.
+ */
+struct entro_observer {
+    void (*inputs)(void *context, const struct entro_matrix *matrix, const float *x, size_t x_stride,
+                   size_t n_tokens);
+    void *context;
+};
+
 struct entro_backend {
     const char *name; /* "cpu (avx512)" */
     size_t n_context; /* positions that fit */
@@ -41,8 +63,24 @@ struct entro_backend {
     enum entro_error (*logits)(struct entro_backend *backend, size_t position, size_t n, float *logits,
                                struct entro_message *message);
 
+    /*
+     * Picks a token from the logits behind the last token of the last call of `forward`, where they are; NULL
+     * where the backend cannot do that. Errors as above.
+     */
+    enum entro_error (*pick)(struct entro_backend *backend, const struct entro_pick *how, uint32_t *token,
+                             struct entro_message *message);
+
+    /* From here on `observer` sees the inputs; it must live as long. NULL: nobody does. The function is NULL
+     * where the backend cannot show them. */
+    void (*observe)(struct entro_backend *backend, const struct entro_observer *observer);
+
     void (*free)(struct entro_backend *backend);
 };
+
+/* Whether `forward` may run these tokens; ENTRO_ERROR_ARGUMENT says why not. For backends. */
+enum entro_error entro_backend_check_run(const struct entro_backend *backend,
+                                         const struct entro_config *config, const uint32_t *tokens,
+                                         size_t n_tokens, size_t position, struct entro_message *message);
 
 /*
  * The CPU backend: F32 activations, F16 keys and values. Keeps pool, config, weights and kernels, which must

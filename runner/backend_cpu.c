@@ -134,16 +134,6 @@ static bool all_finite(const float *x, size_t n)
     return n_others == 0;
 }
 
-static enum entro_error explain_no_numbers(const struct entro_cpu_backend *self,
-                                           struct entro_message *message)
-{
-    enum entro_error error = entro_weights_check_finite(self->weights, message);
-    if (error != ENTRO_OK)
-        return error;
-    return entro_fail(message, ENTRO_ERROR_FORMAT,
-                      "the model's results are no numbers, though all its weights are: they overflow");
-}
-
 static enum entro_error run_batch(struct entro_cpu_backend *self, const uint32_t *tokens, size_t n_tokens,
                                   size_t position, struct entro_message *message)
 {
@@ -155,7 +145,7 @@ static enum entro_error run_batch(struct entro_cpu_backend *self, const uint32_t
         run_mlp(self, layer, n_tokens);
     }
     if (!all_finite(self->state.x, n_tokens * self->config->n_hidden))
-        return explain_no_numbers(self, message);
+        return entro_weights_explain_no_numbers(self->weights, message);
     return ENTRO_OK;
 }
 
@@ -179,7 +169,7 @@ static enum entro_error compute_logits(struct entro_backend *backend, size_t pos
     multiply(self, &self->weights->output, 1, state->normed, config->n_hidden, n, logits,
              config->n_vocabulary);
     if (!all_finite(logits, n * config->n_vocabulary))
-        return explain_no_numbers(self, message);
+        return entro_weights_explain_no_numbers(self->weights, message);
     return ENTRO_OK;
 }
 
@@ -187,17 +177,8 @@ static enum entro_error forward(struct entro_backend *backend, const uint32_t *t
                                 size_t position, float *logits, struct entro_message *message)
 {
     struct entro_cpu_backend *self = (struct entro_cpu_backend *)backend;
-    enum entro_error error = ENTRO_OK;
-    if (position > backend->n_context || n_tokens > backend->n_context - position)
-        return entro_fail(message, ENTRO_ERROR_ARGUMENT,
-                          "%zu tokens from position %zu on do not fit a context of %zu", n_tokens, position,
-                          backend->n_context);
-    for (size_t i = 0; i < n_tokens; i++)
-        if (tokens[i] >= self->config->n_vocabulary)
-            return entro_fail(
-                message, ENTRO_ERROR_ARGUMENT,
-                "token %u is outside the model's vocabulary of %zu: tokenizer and weights do not match",
-                tokens[i], self->config->n_vocabulary);
+    enum entro_error error =
+        entro_backend_check_run(backend, self->config, tokens, n_tokens, position, message);
     for (size_t done = 0; error == ENTRO_OK && done < n_tokens; done += self->n_tokens) {
         size_t n = n_tokens - done < backend->n_batch ? n_tokens - done : backend->n_batch;
         error = run_batch(self, tokens + done, n, position + done, message);
@@ -205,6 +186,11 @@ static enum entro_error forward(struct entro_backend *backend, const uint32_t *t
     if (error != ENTRO_OK || logits == NULL || n_tokens == 0)
         return error;
     return compute_logits(backend, position + n_tokens - 1, 1, logits, message);
+}
+
+static void observe(struct entro_backend *backend, const struct entro_observer *observer)
+{
+    ((struct entro_cpu_backend *)backend)->observer = observer;
 }
 
 static void free_backend(struct entro_backend *backend)
@@ -228,6 +214,7 @@ enum entro_error entro_backend_cpu_create(struct entro_backend **out, const stru
                                         .n_batch = ENTRO_CPU_BATCH < n_context ? ENTRO_CPU_BATCH : n_context,
                                         .forward = forward,
                                         .logits = compute_logits,
+                                        .observe = observe,
                                         .free = free_backend};
     self->config = config;
     self->weights = weights;

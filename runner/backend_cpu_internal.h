@@ -42,6 +42,7 @@ struct entro_cpu_backend {
     const struct entro_kernels *kernels;
     const struct entro_vector_math *math;
     struct entro_pool *pool;
+    const struct entro_observer *observer; /* NULL: nobody */
     float *arena; /* holds all of state but the cache */
     struct entro_cpu_state state;
     /* The tokens whose residual stream is in state.x. */

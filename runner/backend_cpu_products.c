@@ -66,12 +66,21 @@ static size_t choose_rows(const struct entro_cpu_backend *self, size_t n_rows, s
     return (rows + tile - 1) / tile * tile;
 }
 
+static void show_inputs(const struct entro_observer *observer, const struct entro_cpu_product *products,
+                        size_t n_products, const float *x, size_t x_stride, size_t n_tokens)
+{
+    for (size_t i = 0; i < n_products; i++)
+        observer->inputs(observer->context, products[i].matrix, x, x_stride, n_tokens);
+}
+
 void entro_cpu_multiply(struct entro_cpu_backend *self, const struct entro_cpu_product *products,
                         size_t n_products, const float *x, size_t x_stride, size_t n_tokens)
 {
     struct entro_matrix_input inputs[ENTRO_CPU_MAX_PRODUCTS];
     struct product_loop loop = {.self = self, .products = products};
     size_t n_rows = 0, n_items = 0;
+    if (self->observer != NULL)
+        show_inputs(self->observer, products, n_products, x, x_stride, n_tokens);
     for (size_t i = 0; i < n_products; i++) {
         n_rows += products[i].matrix->n_rows;
         for (size_t j = 0; j < i && loop.inputs[i] == NULL; j++)

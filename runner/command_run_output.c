@@ -82,6 +82,8 @@ void run_print_figures(const struct run *run, const struct entro_generation_figu
     const struct entro_engine *engine = &run->engine;
     unsigned n_threads = entro_pool_threads(engine->pool);
     size_t n_run = figures->n_prompt - figures->n_known;
+    if (engine->fallback.text[0] != '\0')
+        fprintf(stderr, "device:     the CPU: %s\n", engine->fallback.text);
     fprintf(stderr, "load:       %.3f s, %.1f M parameters, %.1f MB mapped, %s, %u thread%s\n",
             engine->open_seconds, (double)engine->model.weights.n_parameters / 1e6,
             (double)engine->model.weights.size_bytes / 1e6, engine->backend->name, n_threads,

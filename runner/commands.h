@@ -20,6 +20,7 @@ int entro_exit_code(enum entro_error error);
 int entro_command_run(int argc, char **argv);
 int entro_command_bench(int argc, char **argv);
 int entro_command_ppl(int argc, char **argv);
+int entro_command_imatrix(int argc, char **argv);
 int entro_command_tokenize(int argc, char **argv);
 int entro_command_info(int argc, char **argv);
 

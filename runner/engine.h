@@ -11,20 +11,23 @@
 #include "codec/error.h"
 #include "codec/pool.h"
 #include "runner/backend.h"
+#include "runner/backend_cuda.h"
 #include "runner/model.h"
 #include "runner/options.h"
 #include "runner/preload.h"
 
 struct entro_engine_options {
     const char *directory;
-    const char *device;     /* "auto" or "cpu"; NULL: auto */
-    const char *gpu_layers; /* "0" or "auto"; NULL: auto */
+    const char *device;     /* "auto", "cuda" or "cpu"; NULL: auto */
+    const char *gpu_layers; /* "0" (the CPU), "all" or at least as many as there are (the GPU), "auto"; NULL: auto */
     int64_t n_context;      /* 0: the model's own */
     int64_t n_threads;      /* 0 and -1: one for each processor */
     int64_t n_batch;        /* tokens of a prompt between two looks at an interruption */
     int64_t n_ubatch;       /* tokens that are computed together, as far as the backend has room */
     bool no_preload;        /* weights that are not in memory come as they are used */
     bool direct_io;         /* ... are read past the page cache */
+    const char *load;       /* "compressed": a GPU is to decode the image's stored bytes; "raw"; NULL: by `image` */
+    const char *image;      /* NULL: the one that is mounted */
 };
 
 /* What the options are where nothing is said. */
@@ -53,8 +56,19 @@ struct entro_engine_options {
     {ENTRO_OPTION_SET, "--no-preload", NULL,                                                                         \
      "do not read ahead weights that are not in memory yet: they\ncome as they are used",                            \
      &(o).no_preload, 0, 0},                                                                                         \
-    {ENTRO_OPTION_TEXT, "-dev, --device", "NAME", "cpu or auto: there is no other device", &(o).device, 0, 0},       \
-    {ENTRO_OPTION_TEXT, "-ngl, --gpu-layers, --n-gpu-layers", "N", "only 0 and auto: models run on the CPU alone",   \
+    {ENTRO_OPTION_TEXT, "--load", "HOW",                                                                             \
+     "what goes to a GPU: compressed, the image's blocks as they\n"                                                  \
+     "are, which it decodes itself; raw (default)",                                                                  \
+     &(o).load, 0, 0},                                                                                               \
+    {ENTRO_OPTION_TEXT, "--image", "FILE",                                                                           \
+     "the image that DIR is a mount of, for --load compressed\n(default: as the list of mounts has it)",             \
+     &(o).image, 0, 0},                                                                                              \
+    {ENTRO_OPTION_TEXT, "-dev, --device", "NAME",                                                                    \
+     "cuda, cpu or auto: the GPU where there is one that can run\n"                                                 \
+     "the model, else the CPU (default)",                                                                      \
+     &(o).device, 0, 0},                                                                                             \
+    {ENTRO_OPTION_TEXT, "-ngl, --gpu-layers, --n-gpu-layers", "N",                                                   \
+     "0: the CPU; all, or as many layers as there are: the GPU;\nauto (default)",                                   \
      &(o).gpu_layers, 0, 0}
 /* clang-format on */
 
@@ -66,15 +80,18 @@ struct entro_engine {
     struct entro_backend *backend;
     size_t n_batch; /* tokens a call of `forward` should take at most */
     size_t n_context;
-    struct entro_preload_figures preload;
+    struct entro_preload_figures preload; /* of a GPU: all weights, into its memory */
     double open_seconds;
+    struct entro_gpu *gpu;              /* NULL: the CPU runs the model */
+    bool wants_gpu;                     /* nothing else will do */
+    struct entro_message fallback;      /* why it is the CPU where a GPU was to be used if possible; or empty */
 };
 
 /*
  * Checks the options and opens the model into *engine, which must be zero and stay where it is; a SIGBUS of
  * its weights is explained from here on. After either call entro_engine_close frees what there is, also on
  * failure. ENTRO_ERROR_ARGUMENT (no directory, a context that the model was not made for, no such device),
- * and those of entro_model_open.
+ * those of entro_gpu_open where nothing but a GPU will do, and those of entro_model_open.
  */
 enum entro_error entro_engine_open(struct entro_engine *engine, const struct entro_engine_options *options,
                                    struct entro_message *message);

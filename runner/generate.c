@@ -65,6 +65,16 @@ static enum entro_error hand_out(const struct entro_generation *generation, stru
     return generation->sink(generation->sink_context, text->data, size, message);
 }
 
+/* The next token, from logits or, where those are NULL, by the backend. */
+static enum entro_error pick_token(const struct entro_generation *generation, const float *logits,
+                                   uint32_t *token, struct entro_message *message)
+{
+    if (logits != NULL)
+        return entro_sampler_pick(generation->sampler, logits, token, message);
+    struct entro_pick how = entro_sampler_delegate(generation->sampler);
+    return generation->backend->pick(generation->backend, &how, token, message);
+}
+
 static enum entro_error generate_text(const struct entro_generation *generation, size_t position,
                                       float *logits, struct entro_token_decoder *decoder,
                                       struct entro_text *text, double start,
@@ -79,7 +89,7 @@ static enum entro_error generate_text(const struct entro_generation *generation,
         figures->stop = ENTRO_STOP_LENGTH;
         if (figures->n_generated >= generation->n_predict)
             return ENTRO_OK;
-        if ((error = entro_sampler_pick(generation->sampler, logits, &token, message)) != ENTRO_OK)
+        if ((error = pick_token(generation, logits, &token, message)) != ENTRO_OK)
             return error;
         if (figures->n_generated++ == 0)
             figures->first_seconds = entro_now_seconds() - start;
@@ -124,8 +134,9 @@ enum entro_error entro_generate(const struct entro_generation *generation, const
     enum entro_error error = entro_generation_check(n_prompt, generation->backend->n_context, message);
     if (error != ENTRO_OK)
         return error;
-    float *logits = malloc(generation->config->n_vocabulary * sizeof *logits);
-    if (logits == NULL)
+    bool delegates = generation->backend->pick != NULL && entro_sampler_can_delegate(generation->sampler);
+    float *logits = delegates ? NULL : malloc(generation->config->n_vocabulary * sizeof *logits);
+    if (logits == NULL && !delegates)
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "no memory for the logits");
     double begin = entro_now_seconds();
     error = run_prompt(generation, prompt, n_prompt, logits, figures, message);

@@ -14,6 +14,7 @@ static const struct {
     {"run", entro_command_run, "generate text from a prompt, or hold a conversation"},
     {"bench", entro_command_bench, "measure a model's speed"},
     {"ppl", entro_command_ppl, "measure how well a model predicts a text"},
+    {"imatrix", entro_command_imatrix, "learn from a text which weights matter"},
     {"tokenize", entro_command_tokenize, "show a text's tokens"},
     {"info", entro_command_info, "say what model a directory holds"},
 };

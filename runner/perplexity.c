@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runner/saved_logits.h"
 #include "runner/tokenizer_text.h"
 
 /* Logits that are held at a time, for each model. */
@@ -13,6 +14,7 @@
 struct score {
     double loss, base_loss, divergence;
     bool same_top;
+    bool is_damaged; /* the row of the base's file: nothing else is valid */
 };
 
 /* Rows of logits on their way to scores. */
@@ -20,7 +22,12 @@ struct rows {
     const struct entro_perplexity *measure;
     float *logits;      /* [n_rows][n_vocabulary] */
     float *base_logits; /* the same, or NULL */
+    uint8_t *base_rows; /* [n_rows] as a file holds them, from which base_logits come; or NULL */
+    uint8_t *save_rows; /* the same, on their way to a file; or NULL */
+    size_t row_bytes;
     size_t capacity;
+    struct entro_saved_logits base_file;
+    struct entro_output save_file;
     const uint32_t *targets; /* the token that came behind each row */
     struct score *scores;    /* [capacity] */
 };
@@ -75,9 +82,16 @@ static void score_row(void *context, size_t item, unsigned worker)
     struct score *score = &rows->scores[item];
     (void)worker;
     *score = (struct score){.loss = -log_probability(&model, logits[target])};
+    if (rows->save_rows != NULL)
+        entro_saved_row_pack(logits, n, model.top, rows->save_rows + item * rows->row_bytes);
     if (rows->base_logits == NULL)
         return;
-    const float *base_logits = rows->base_logits + item * n;
+    float *base_logits = rows->base_logits + item * n;
+    if (rows->base_rows != NULL &&
+        !entro_saved_row_unpack(rows->base_rows + item * rows->row_bytes, n, base_logits)) {
+        score->is_damaged = true;
+        return;
+    }
     struct normalizer base = normalize(base_logits, n);
     score->base_loss = -log_probability(&base, base_logits[target]);
     score->divergence = diverge(base_logits, &base, logits, &model, n);
@@ -95,10 +109,14 @@ static void add(struct entro_mean *mean, double value)
         mean->error = sqrt(mean->squares / (double)mean->n / (double)(mean->n - 1));
 }
 
-static void add_scores(const struct rows *rows, size_t n, struct entro_perplexity_result *result)
+static enum entro_error add_scores(const struct rows *rows, size_t n, struct entro_perplexity_result *result,
+                                   struct entro_message *message)
 {
     for (size_t i = 0; i < n; i++) {
         const struct score *score = &rows->scores[i];
+        if (score->is_damaged)
+            return entro_fail(message, ENTRO_ERROR_FORMAT, "%s: a row of logits is damaged (window %zu)",
+                              rows->measure->base_file, result->n_windows + 1);
         add(&result->loss, score->loss);
         if (rows->base_logits == NULL)
             continue;
@@ -107,6 +125,7 @@ static void add_scores(const struct rows *rows, size_t n, struct entro_perplexit
         add(&result->same_top, score->same_top ? 1 : 0);
     }
     result->n_scored += n;
+    return ENTRO_OK;
 }
 
 /* Scores positions first ... end - 1 of the window, which the backends have just run. */
@@ -123,9 +142,17 @@ static enum entro_error score_positions(struct rows *rows, const uint32_t *windo
         if (measure->base != NULL && (error = measure->base->logits(measure->base, position, n,
                                                                     rows->base_logits, message)) != ENTRO_OK)
             return error;
+        if (rows->base_rows != NULL &&
+            (error = entro_saved_read(&rows->base_file, n, rows->base_rows, message)) != ENTRO_OK)
+            return error;
         rows->targets = window + position + 1;
         entro_parallel_for(measure->pool, n, score_row, rows);
-        add_scores(rows, n, result);
+        if ((error = add_scores(rows, n, result, message)) != ENTRO_OK)
+            return error;
+        if (rows->save_rows != NULL &&
+            (error = entro_output_append(&rows->save_file, rows->save_rows, n * rows->row_bytes, message)) !=
+                ENTRO_OK)
+            return error;
         position += n;
     }
     return ENTRO_OK;
@@ -181,21 +208,74 @@ static enum entro_error check(const struct entro_perplexity *measure, const uint
 static enum entro_error allocate(struct rows *rows, struct entro_message *message)
 {
     const struct entro_perplexity *measure = rows->measure;
-    size_t row_bytes = measure->n_vocabulary * sizeof(float);
-    rows->capacity = LOGITS_BYTES / row_bytes > 0 ? LOGITS_BYTES / row_bytes : 1;
-    rows->logits = calloc(rows->capacity, row_bytes);
-    rows->base_logits = measure->base == NULL ? NULL : calloc(rows->capacity, row_bytes);
+    bool has_base = measure->base != NULL || measure->base_file != NULL;
+    size_t logits_bytes = measure->n_vocabulary * sizeof(float);
+    rows->row_bytes = entro_saved_row_bytes(measure->n_vocabulary);
+    rows->capacity = LOGITS_BYTES / logits_bytes > 0 ? LOGITS_BYTES / logits_bytes : 1;
+    rows->logits = calloc(rows->capacity, logits_bytes);
+    rows->base_logits = has_base ? calloc(rows->capacity, logits_bytes) : NULL;
+    rows->base_rows = measure->base_file != NULL ? calloc(rows->capacity, rows->row_bytes) : NULL;
+    rows->save_rows = measure->save_file != NULL ? calloc(rows->capacity, rows->row_bytes) : NULL;
     rows->scores = calloc(rows->capacity, sizeof *rows->scores);
-    if (rows->logits == NULL || rows->scores == NULL || (measure->base != NULL && rows->base_logits == NULL))
+    if (rows->logits == NULL || rows->scores == NULL || (has_base && rows->base_logits == NULL) ||
+        (measure->base_file != NULL && rows->base_rows == NULL) ||
+        (measure->save_file != NULL && rows->save_rows == NULL))
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "no memory for %zu rows of logits", rows->capacity);
     return ENTRO_OK;
+}
+
+static void free_rows(struct rows *rows)
+{
+    entro_output_free(&rows->save_file);
+    entro_saved_close(&rows->base_file);
+    free(rows->scores);
+    free(rows->save_rows);
+    free(rows->base_rows);
+    free(rows->base_logits);
+    free(rows->logits);
+}
+
+/* Window `i` of the tokens, as the model is given it. */
+static void fill_window(const struct entro_perplexity *measure, const uint32_t *tokens, size_t i,
+                        uint32_t *window)
+{
+    memcpy(window, tokens + i * measure->n_window, measure->n_window * sizeof *window);
+    if (measure->convention == ENTRO_CONVENTION_LLAMA_CPP && measure->bos_id != ENTRO_TOKEN_NONE)
+        window[0] = measure->bos_id;
+}
+
+/* `window` is room for one. */
+static enum entro_error open_files(struct rows *rows, const uint32_t *tokens, size_t n_windows, size_t first,
+                                   uint32_t *window, struct entro_message *message)
+{
+    const struct entro_perplexity *measure = rows->measure;
+    const struct entro_saved_shape shape = {.n_vocabulary = measure->n_vocabulary,
+                                            .n_window = measure->n_window,
+                                            .n_scored = measure->n_window - 1 - first,
+                                            .n_windows = n_windows};
+    enum entro_error error = ENTRO_OK;
+    if (measure->base_file == NULL && measure->save_file == NULL)
+        return ENTRO_OK;
+    uint64_t *hashes = calloc(n_windows, sizeof *hashes);
+    if (hashes == NULL)
+        return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "no memory for %zu windows", n_windows);
+    for (size_t i = 0; i < n_windows; i++) {
+        fill_window(measure, tokens, i, window);
+        hashes[i] = entro_saved_window_hash(window, measure->n_window);
+    }
+    if (measure->base_file != NULL)
+        error = entro_saved_open(&rows->base_file, measure->base_file, &shape, hashes, message);
+    if (error == ENTRO_OK && measure->save_file != NULL)
+        error = entro_saved_create(&rows->save_file, measure->save_file, &shape, hashes, message);
+    free(hashes);
+    return error;
 }
 
 enum entro_error entro_perplexity_measure(const struct entro_perplexity *measure, const uint32_t *tokens,
                                           size_t n_tokens, struct entro_perplexity_result *result,
                                           struct entro_message *message)
 {
-    struct rows rows = {.measure = measure};
+    struct rows rows = {.measure = measure, .base_file = {.fd = -1}, .save_file = {.folder = -1, .fd = -1}};
     bool llama_cpp = measure->convention == ENTRO_CONVENTION_LLAMA_CPP;
     size_t first = llama_cpp ? measure->n_window / 2 : 0;
     uint32_t *window = NULL;
@@ -212,21 +292,20 @@ enum entro_error entro_perplexity_measure(const struct entro_perplexity *measure
         error = entro_fail(message, ENTRO_ERROR_NO_MEMORY, "no memory for a window");
         goto free_rows;
     }
+    error = open_files(&rows, tokens, n_windows, first, window, message);
     while (error == ENTRO_OK && result->n_windows < n_windows) {
-        memcpy(window, tokens + result->n_windows * measure->n_window, measure->n_window * sizeof *window);
-        if (llama_cpp && measure->bos_id != ENTRO_TOKEN_NONE)
-            window[0] = measure->bos_id;
+        fill_window(measure, tokens, result->n_windows, window);
         if ((error = score_window(&rows, window, first, result, message)) != ENTRO_OK)
             break;
         result->n_windows++;
         if (measure->progress != NULL)
             error = measure->progress(measure->progress_context, result, n_windows, message);
     }
+    if (error == ENTRO_OK && measure->save_file != NULL)
+        error = entro_output_commit(&rows.save_file, message);
     free(window);
 free_rows:
-    free(rows.scores);
-    free(rows.base_logits);
-    free(rows.logits);
+    free_rows(&rows);
     return error;
 }
 

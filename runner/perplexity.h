@@ -43,6 +43,8 @@ struct entro_perplexity_result {
 struct entro_perplexity {
     struct entro_backend *backend;
     struct entro_backend *base; /* of a model with the same vocabulary to compare with; NULL: none */
+    const char *base_file;      /* instead of it what save_file was of such a model; NULL: none */
+    const char *save_file;      /* where the model's predictions go (saved_logits.h); NULL: nowhere */
     struct entro_pool *pool;    /* that both backends use */
     size_t n_vocabulary;
     enum entro_convention convention;
@@ -59,7 +61,8 @@ struct entro_perplexity {
  * Scores `tokens`; what does not fill a window is left out. Needs a few rows of logits of memory, whatever
  * the text's length. *result is filled as far as it came. ENTRO_ERROR_ARGUMENT (a window of fewer than 4
  * tokens or more than the contexts hold, a text shorter than two windows, tokens the model does not have),
- * _NO_MEMORY, and those of the backends and of `progress`.
+ * _NO_MEMORY, and those of the backends, of `progress` and of saved_logits.h. save_file is there only when
+ * all went well.
  */
 enum entro_error entro_perplexity_measure(const struct entro_perplexity *measure, const uint32_t *tokens,
                                           size_t n_tokens, struct entro_perplexity_result *result,

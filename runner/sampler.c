@@ -1,11 +1,12 @@
-/* Choosing a token; see sampler.h. Random numbers: xoshiro256** seeded by splitmix64 (Blackman and Vigna,
- * arXiv 1805.01407). */
+/* Choosing a token; see sampler.h. */
 #include "runner/sampler.h"
 
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "runner/random.h"
 
 struct candidate {
     float logit;
@@ -15,39 +16,13 @@ struct candidate {
 struct entro_sampler {
     struct entro_sampling sampling;
     size_t n_vocabulary;
-    uint64_t random[4];
+    struct entro_random random;
     struct candidate *candidates; /* [n_vocabulary] */
     double *probabilities;        /* [n_vocabulary] of the candidates */
     float *penalized;             /* [n_vocabulary] the logits with the penalty; NULL: there is none */
     uint32_t *recent;             /* [repeat_last_n] a ring of tokens */
     size_t n_accepted;            /* since the start; the ring holds the last of them */
 };
-
-static uint64_t splitmix64(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15U;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebU;
-    return z ^ z >> 31;
-}
-
-static uint64_t rotate_left(uint64_t x, unsigned n)
-{
-    return x << n | x >> (64 - n);
-}
-
-static uint64_t next_random(uint64_t state[4])
-{
-    uint64_t result = rotate_left(state[1] * 5, 7) * 9;
-    uint64_t shifted = state[1] << 17;
-    state[2] ^= state[0];
-    state[3] ^= state[1];
-    state[1] ^= state[2];
-    state[0] ^= state[3];
-    state[2] ^= shifted;
-    state[3] = rotate_left(state[3], 45);
-    return result;
-}
 
 enum entro_error entro_sampler_create(struct entro_sampler **out, const struct entro_sampling *sampling,
                                       size_t n_vocabulary)
@@ -70,9 +45,7 @@ enum entro_error entro_sampler_create(struct entro_sampler **out, const struct e
         entro_sampler_free(sampler);
         return ENTRO_ERROR_NO_MEMORY;
     }
-    uint64_t seed = sampling->seed;
-    for (int i = 0; i < 4; i++)
-        sampler->random[i] = splitmix64(&seed);
+    sampler->random = entro_random_from(sampling->seed);
     *out = sampler;
     return ENTRO_OK;
 }
@@ -175,10 +148,15 @@ static size_t filter(struct entro_sampler *sampler, size_t n)
     return n;
 }
 
+static double draw_point(struct entro_sampler *sampler)
+{
+    return entro_random_point(&sampler->random);
+}
+
 static uint32_t draw(struct entro_sampler *sampler, size_t n)
 {
     probabilities_at(sampler, n, (double)sampler->sampling.temperature);
-    double point = (double)(next_random(sampler->random) >> 11) * 0x1p-53, sum = 0;
+    double point = draw_point(sampler), sum = 0;
     for (size_t i = 0; i + 1 < n; i++) {
         sum += sampler->probabilities[i];
         if (point < sum)
@@ -227,4 +205,21 @@ enum entro_error entro_sampler_pick(struct entro_sampler *sampler, const float *
     else
         *token = draw(sampler, filter(sampler, select_top_k(sampler, logits)));
     return ENTRO_OK;
+}
+
+bool entro_sampler_can_delegate(const struct entro_sampler *sampler)
+{
+    const struct entro_sampling *sampling = &sampler->sampling;
+    return sampler->recent == NULL &&
+           (sampling->temperature <= 0 || (sampling->top_k > 0 && sampling->top_k <= ENTRO_MAX_PICK_TOP_K));
+}
+
+struct entro_pick entro_sampler_delegate(struct entro_sampler *sampler)
+{
+    const struct entro_sampling *sampling = &sampler->sampling;
+    return (struct entro_pick){.temperature = sampling->temperature,
+                               .top_k = sampling->top_k,
+                               .top_p = sampling->top_p,
+                               .min_p = sampling->min_p,
+                               .point = sampling->temperature <= 0 ? 0 : draw_point(sampler)};
 }

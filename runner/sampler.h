@@ -5,10 +5,12 @@
 #ifndef ENTRO_RUNNER_SAMPLER_H
 #define ENTRO_RUNNER_SAMPLER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "codec/error.h"
+#include "runner/backend.h"
 
 struct entro_sampling {
     float temperature;    /* <= 0: always the most likely token, without the three filters below */
@@ -37,5 +39,12 @@ void entro_sampler_accept(struct entro_sampler *sampler, uint32_t token);
  */
 enum entro_error entro_sampler_pick(struct entro_sampler *sampler, const float *logits, uint32_t *token,
                                     struct entro_message *message);
+
+/* Whether a backend's `pick` can take the sampler's place: no penalty, and not too many candidates. */
+bool entro_sampler_can_delegate(const struct entro_sampler *sampler);
+
+/* What such a `pick` needs for the next token. Draws the random number that entro_sampler_pick would draw, so
+ * the same seed gives the same text. */
+struct entro_pick entro_sampler_delegate(struct entro_sampler *sampler);
 
 #endif

@@ -73,4 +73,8 @@ void entro_weights_free(struct entro_weights *weights);
 enum entro_error entro_weights_check_finite(const struct entro_weights *weights,
                                             struct entro_message *message);
 
+/* Why a model's results are no numbers; never ENTRO_OK. As entro_weights_check_finite, which it calls. */
+enum entro_error entro_weights_explain_no_numbers(const struct entro_weights *weights,
+                                                  struct entro_message *message);
+
 #endif

@@ -59,3 +59,13 @@ enum entro_error entro_weights_check_finite(const struct entro_weights *weights,
     free(row);
     return error;
 }
+
+enum entro_error entro_weights_explain_no_numbers(const struct entro_weights *weights,
+                                                  struct entro_message *message)
+{
+    enum entro_error error = entro_weights_check_finite(weights, message);
+    if (error != ENTRO_OK)
+        return error;
+    return entro_fail(message, ENTRO_ERROR_FORMAT,
+                      "the model's results are no numbers, though all its weights are: they overflow");
+}

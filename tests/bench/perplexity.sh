@@ -25,13 +25,7 @@ mkdir -p "$work"
 work=$(realpath "$work")
 
 if [ -z "$text" ]; then
-    if ! compgen -G "$work/developers-reference_*.txt" >/dev/null; then
-        (cd "$work" && apt-get download -q developers-reference >&2)
-        package=$(cd "$work" && ls developers-reference_*.deb)
-        dpkg-deb --fsys-tarfile "$work/$package" | tar -xO ./usr/share/developers-reference/developers-reference.txt.gz | gunzip > "$work/text.part"
-        mv "$work/text.part" "$work/${package%.deb}.txt"
-    fi
-    text=$(compgen -G "$work/developers-reference_*.txt" | head -n 1)
+    text=$(tests/bench/debian_text.sh developers-reference usr/share/developers-reference/developers-reference.txt.gz "$work")
 fi
 model=$(dirname "$(tests/smollm2.sh "$work")")
 

@@ -86,11 +86,16 @@ def test_a_prompt_and_a_context_that_do_not_go_together_are_refused(run, directo
     refused(run("entrorun", "run", "-m", directory, "-p", PROMPT, "-c", "513"), 2, "513", "512")
 
 
-def test_what_the_gpu_would_do_is_refused_in_one_line(run, directory):
-    refused(run("entrorun", "run", "-m", directory, "-p", PROMPT, "-ngl", "99"), 2, "-ngl 99", "CPU")
-    refused(run("entrorun", "bench", "-m", directory, "--device", "CUDA0"), 2, "CUDA0", "CPU")
+def test_without_a_gpu_the_cpu_runs_the_model_unless_somebody_insists(run, directory):
+    nowhere = {**os.environ, "ENTRORUN_CUDA_PLUGIN": "/nonexistent/plugin.so"}
+    for options in (["-ngl", "99"], ["-ngl", "all"], ["--device", "cuda"]):
+        refused(run("entrorun", "run", "-m", directory, "-p", PROMPT, *options, env=nowhere), 3, "plug-in")
+    refused(run("entrorun", "bench", "-m", directory, "--device", "CUDA0"), 2, "CUDA0", "cpu")
+    refused(run("entrorun", "run", "-m", directory, "-p", PROMPT, "-ngl", "half"), 2, "half")
+    refused(run("entrorun", "run", "-m", directory, "-p", PROMPT, "-ngl", "0", "--device", "cuda"), 2, "exclude")
     for options in (["-ngl", "0"], ["--device", "cpu"], ["-dev", "auto", "-ngl", "auto"]):
-        run("entrorun", "run", "-m", directory, "-p", PROMPT, *GREEDY, *options, check=True)
+        done = run("entrorun", "run", "-m", directory, "-p", PROMPT, *GREEDY, *options, env=nowhere, check=True)
+        assert ("plug-in" in done.stderr) == ("auto" in options)
 
 
 def test_options_mean_what_they_mean_to_llama_cpp(run, directory):
@@ -109,7 +114,7 @@ def test_options_mean_what_they_mean_to_llama_cpp(run, directory):
 
 def test_every_command_teaches(run):
     overview = run("entrorun", "--help", check=True).stdout
-    for command in ("run", "bench", "ppl", "tokenize", "info"):
+    for command in ("run", "bench", "ppl", "imatrix", "tokenize", "info"):
         assert f"  {command} " in overview
         text = run("entrorun", command, "--help", check=True).stdout
         assert text.startswith(f"usage: entrorun {command} -m DIR") and "-h, --help" in text
@@ -185,7 +190,7 @@ def test_an_output_that_cannot_be_written_is_an_error(program, directory):
     commands = [["run", "-p", "x", "-n", "4"], ["info"], ["bench", "-p", "4", "-n", "0", "-r", "1"], ["bench", "-p", "4", "-n", "0", "-r", "1", "-o", "json"], ["ppl", "-p", "x " * 100, "-c", "8"], ["ppl", "-p", "x " * 100, "-c", "8", "--json"],
                 ["tokenize", "-p", "x"], ["tokenize", "--ids", "5"], ["tokenize", "-p", "x", "--json"]]
     commands = [[*arguments, "-m", directory] for arguments in commands]
-    for arguments in [*commands, ["--help"], *([name, "--help"] for name in ("run", "bench", "ppl", "tokenize", "info")), ["--version"]]:
+    for arguments in [*commands, ["--help"], *([name, "--help"] for name in ("run", "bench", "ppl", "imatrix", "tokenize", "info")), ["--version"]]:
         with open("/dev/full", "w") as full:
             done = subprocess.run([program("entrorun"), *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
         assert done.returncode == 4, arguments

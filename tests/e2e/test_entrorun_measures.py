@@ -3,7 +3,9 @@
 import importlib.util
 import json
 import pathlib
+import signal
 import subprocess
+import time
 
 import independent
 import numpy as np
@@ -67,6 +69,65 @@ def test_perplexity_and_divergence_are_what_numpy_computes(run, models, tiny, na
     assert figures["kl"] == pytest.approx(expected["kl"]["mean"], rel=2e-2, abs=1e-5)
     assert figures["kl_error"] == pytest.approx(expected["kl"]["error"], rel=5e-2, abs=1e-5)
     assert figures["same_top"] == pytest.approx(expected["same_top"]["mean"], abs=0.01)
+
+
+@pytest.mark.parametrize("convention", ["llama.cpp", "gptq"])
+def test_saved_predictions_are_as_good_as_the_model(run, models, tmp_path, convention):
+    saved = tmp_path / "source.logits"
+    common = ["-f", TEXT, "-c", "64", "--convention", convention, "--json"]
+    source = json.loads(run("entrorun", "ppl", "-m", models / "source", *common, "--save-logits", saved, check=True).stdout)
+    assert [path.name for path in tmp_path.iterdir()] == ["source.logits"]
+    assert len(source["window_loss"]) == source["windows"] == 15
+    assert np.mean(source["window_loss"]) == pytest.approx(source["loss"], rel=1e-6)
+    for name in ("u8", "u4"):
+        direct, from_file = (json.loads(run("entrorun", "ppl", "-m", models / name, *common, "--kl", base, check=True).stdout) for base in (models / "source", saved))
+        assert from_file["perplexity"] == direct["perplexity"]
+        for key in ("kl", "kl_error", "base_perplexity"):
+            assert from_file[key] == pytest.approx(direct[key], rel=1e-3, abs=1e-5), key
+        assert from_file["same_top"] == direct["same_top"]
+        assert from_file["window_kl"] == pytest.approx(direct["window_kl"], rel=1e-3, abs=2e-5)
+        assert np.mean(from_file["window_kl"]) == pytest.approx(from_file["kl"], rel=1e-6)
+    # A part of it, too.
+    assert json.loads(run("entrorun", "ppl", "-m", models / "u8", *common, "--chunks", "3", "--kl", saved, check=True).stdout)["windows"] == 3
+
+
+def test_predictions_of_something_else_are_refused(run, models, tmp_path):
+    saved, text = tmp_path / "source.logits", TEXT.read_text()
+    (tmp_path / "short.txt").write_text(text[: len(text) // 2])
+    run("entrorun", "ppl", "-m", models / "source", "-f", tmp_path / "short.txt", "-c", "64", "--save-logits", saved, check=True)
+
+    def refused(code, word, *arguments):
+        done = run("entrorun", "ppl", "-m", models / "u8", "-c", "64", "--kl", saved, *arguments)
+        assert done.returncode == code and done.stdout == "" and done.stderr.count("\n") == 1, done.stderr
+        assert word in done.stderr and "source.logits" in done.stderr, done.stderr
+
+    refused(2, "--chunks 7", "-f", TEXT)
+    refused(2, "another text", "-p", "x" + text[: len(text) // 2])
+    refused(2, "windows of 64 tokens with 31 scored", "-f", tmp_path / "short.txt", "--convention", "gptq")
+    refused(2, "windows of 64 tokens", "-f", tmp_path / "short.txt", "-c", "32")
+    with open(saved, "r+b") as file:
+        file.truncate(saved.stat().st_size - 1)
+    refused(3, "cut off", "-f", tmp_path / "short.txt")
+    saved.write_bytes(b"not this")
+    refused(3, "no file of saved logits", "-f", tmp_path / "short.txt")
+    saved.unlink()
+    refused(3, "source.logits", "-f", tmp_path / "short.txt")
+    done = run("entrorun", "ppl", "-m", models / "u8", "-c", "64", "-f", TEXT, "--save-logits", tmp_path / "none" / "file")
+    assert done.returncode == 4 and "none/file" in done.stderr and done.stdout == ""
+
+
+def test_an_interruption_leaves_no_half_file(program, models, tmp_path):
+    (tmp_path / "long.txt").write_text(TEXT.read_text() * 100)
+    command = [program("entrorun"), "ppl", "-m", models / "source", "-f", tmp_path / "long.txt", "-c", "64", "--save-logits", tmp_path / "saved"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for _ in range(1000):
+        if any(path.name.startswith(".entrofs-") and path.stat().st_size > 100_000 for path in tmp_path.iterdir()):
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and out == "" and "interrupted" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["long.txt"]
 
 
 def test_the_convention_is_always_printed(run, models):

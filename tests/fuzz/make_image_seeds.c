@@ -37,7 +37,7 @@ static uint32_t add_stream(struct entro_writer *writer, const struct entro_layou
                            unsigned factor)
 {
     struct entro_stream_summary summary;
-    const struct entro_producer producer = {&factor, produce};
+    const struct entro_producer producer = {.context = &factor, .produce = produce};
     if (entro_writer_add_stream(writer, "seed", size, layout, &producer, &summary, NULL) != ENTRO_OK)
         return ENTRO_NONE;
     return summary.stream;
@@ -46,7 +46,7 @@ static uint32_t add_stream(struct entro_writer *writer, const struct entro_layou
 static bool add_skewed_stream(struct entro_writer *writer)
 {
     struct entro_stream_summary summary;
-    const struct entro_producer producer = {NULL, produce_skewed};
+    const struct entro_producer producer = {.produce = produce_skewed};
     return entro_writer_add_stream(writer, "skewed", 20000, &entro_layout_bytes, &producer, &summary, NULL) ==
            ENTRO_OK;
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seed inputs of fuzz_safetensors, fuzz_gguf, fuzz_npy and (of the architectures) fuzz_runner_config to corpus/, beside this script. Standard library only."""
+"""Writes the seed inputs of fuzz_safetensors, fuzz_gguf, fuzz_npy, fuzz_saved_logits, fuzz_imatrix and (of the architectures) fuzz_runner_config to corpus/, beside this script. Standard library only."""
 
 import json
 import pathlib
@@ -133,7 +133,49 @@ def config_seeds():
     (folder / "gemma3.gguf").write_bytes(gguf(pairs, []))
 
 
+def saved_logits_seeds():
+    """Checksums are zero: the target sets them right."""
+    folder = CORPUS / "fuzz_saved_logits"
+    folder.mkdir(exist_ok=True)
+    for name, vocabulary, scored, windows, rows in (("good", 5, 3, 2, 6), ("no_windows", 5, 3, 0, 0), ("short", 5, 3, 2, 5), ("no_rows", 5, 0, 2, 0), ("huge", 5, 2**62, 2**62, 1)):
+        header = b"ENTROLGT" + struct.pack("<IIQQQ", 1, vocabulary, 2 * scored + 2, scored, windows) + bytes(24)
+        row = struct.pack(f"<{vocabulary}H", *range(vocabulary)) + bytes(8)
+        (folder / name).write_bytes(header + bytes(range(8)) * min(windows, 2) + bytes(8) + row * rows)
+
+
+def imatrix_seeds():
+    """Both forms of importance matrices."""
+    folder = CORPUS / "fuzz_imatrix"
+    folder.mkdir(exist_ok=True)
+    pairs = [
+        pair("general.type", STRING, text("imatrix")),
+        pair("imatrix.datasets", ARRAY, array(STRING, 1, text("a.txt"))),
+        pair("imatrix.chunk_count", U32, struct.pack("<I", 2)),
+        pair("imatrix.chunk_size", U32, struct.pack("<I", 512)),
+    ]
+    name = "blk.0.attn_q.weight"
+    experts = gguf(pairs, [tensor(name + ".in_sum2", [3, 2], 0, 0), tensor(name + ".counts", [1, 2], 0, 32)])
+    data = struct.pack("<6f8x2f24x", 1, 2, 3, 4, 5, 6, 2, 0)
+    (folder / "experts.gguf").write_bytes(experts + data)
+    (folder / "negative.gguf").write_bytes(experts + data.replace(struct.pack("<f", 2), struct.pack("<f", -2)))
+    (folder / "truncated.gguf").write_bytes((experts + data)[:-40])
+    (folder / "no_counts.gguf").write_bytes(gguf(pairs, [tensor(name + ".in_sum2", [8], 0, 0)]) + bytes(32))
+    (folder / "no_matrix.gguf").write_bytes(gguf(pairs[1:], [tensor(name + ".in_sum2", [8], 0, 0)]) + bytes(32))
+
+    def entry(name, calls, *values):
+        return struct.pack("<i", len(name)) + name.encode() + struct.pack(f"<2i{len(values)}f", calls, len(values), *values)
+
+    entries = entry(name, 4, 1, 2, 3) + entry("blk.0.ffn_down.weight", 0, 5)
+    (folder / "two.dat").write_bytes(struct.pack("<i", 2) + entries + struct.pack("<2i", 4, 5) + b"a.txt")
+    (folder / "no_end.dat").write_bytes(struct.pack("<i", 2) + entries)
+    (folder / "twice.dat").write_bytes(struct.pack("<i", 2) + 2 * entry(name, 1, 1))
+    (folder / "not_finite.dat").write_bytes(struct.pack("<i", 1) + entry(name, 1, float("nan")))
+    (folder / "huge.dat").write_bytes(struct.pack("<3i", 1, 1, 2**31 - 1) + bytes(64))
+
+
 if __name__ == "__main__":
+    imatrix_seeds()
+    saved_logits_seeds()
     config_seeds()
     safetensors_seeds()
     gguf_seeds()

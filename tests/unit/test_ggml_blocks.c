@@ -28,8 +28,9 @@ struct vector {
     }
 
 static const struct vector vectors[] = {
-    VECTOR(Q4_0, q4_0), VECTOR(Q4_1, q4_1), VECTOR(Q5_0, q5_0), VECTOR(Q5_1, q5_1),
-    VECTOR(Q8_0, q8_0), VECTOR(Q4_K, q4_k), VECTOR(Q5_K, q5_k), VECTOR(Q6_K, q6_k),
+    VECTOR(Q4_0, q4_0), VECTOR(Q4_1, q4_1), VECTOR(Q5_0, q5_0),     VECTOR(Q5_1, q5_1),
+    VECTOR(Q8_0, q8_0), VECTOR(Q4_K, q4_k), VECTOR(Q5_K, q5_k),     VECTOR(Q6_K, q6_k),
+    VECTOR(Q2_K, q2_k), VECTOR(Q3_K, q3_k), VECTOR(IQ4_NL, iq4_nl), VECTOR(IQ4_XS, iq4_xs),
 };
 
 static const enum entro_dtype plain[] = {ENTRO_DTYPE_F32, ENTRO_DTYPE_F16, ENTRO_DTYPE_BF16};

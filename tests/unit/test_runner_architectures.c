@@ -19,6 +19,7 @@
 
 #include "runner/backend.h"
 #include "runner/file.h"
+#include "runner/imatrix_collect.h"
 #include "runner_fixture.h"
 #include "tiny_model.h"
 
@@ -363,6 +364,53 @@ static void a_weight_that_is_no_number_is_named(void **state)
     }
 }
 
+static void collect(struct entro_imatrix_collection *out, const struct runner *runner)
+{
+    struct entro_message message;
+    const struct entro_imatrix_run run = {.backend = runner->backend,
+                                          .weights = &runner->weights,
+                                          .n_vocabulary = runner->config.n_vocabulary,
+                                          .pool = runner->pool,
+                                          .n_window = 32,
+                                          .max_windows = 2,
+                                          .bos_id = ENTRO_TOKEN_NONE};
+    if (entro_imatrix_collect(out, &run, runner->tokens, runner->n_tokens, &message) != ENTRO_OK)
+        fail_msg("%s", message.text);
+}
+
+/* Fused tensors have one entry, and the names are GGUF's whatever the model's are. */
+static void both_conventions_give_the_same_importances(void **state)
+{
+    size_t i;
+    const json_t *reference;
+    (void)state;
+    json_array_foreach(references, i, reference)
+    {
+        struct runner hf, gguf;
+        struct entro_imatrix_collection a, b;
+        open_runner(&hf, reference, "config", TINY_BF16, kernels_float, 2);
+        open_runner(&gguf, reference, NULL, TINY_BF16, kernels_float, 1);
+        collect(&a, &hf);
+        collect(&b, &gguf);
+        const struct entro_layer_weights *layer = &hf.weights.layers[0];
+        assert_int_equal(a.n_entries, hf.weights.n_layers * (layer->n_qkv + layer->n_gate_up + 2));
+        assert_int_equal(a.n_entries, b.n_entries);
+        for (size_t k = 0; k < a.n_entries; k++) {
+            assert_string_equal(a.entries[k].name, b.entries[k].name);
+            assert_memory_equal(a.entries[k].name, "blk.", 4);
+            assert_int_equal(a.entries[k].n_tokens, 64);
+            assert_int_equal(a.entries[k].n_columns, b.entries[k].n_columns);
+            for (size_t j = 0; j < a.entries[k].n_columns; j++)
+                assert_true(fabs(a.entries[k].sums[j] - b.entries[k].sums[j]) <=
+                            1e-3 * b.entries[k].sums[j] + 1e-9);
+        }
+        entro_imatrix_collection_free(&a);
+        entro_imatrix_collection_free(&b);
+        close_runner(&hf);
+        close_runner(&gguf);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -374,6 +422,7 @@ int main(void)
         cmocka_unit_test(a_run_longer_than_a_batch_ends_with_the_same_logits),
         cmocka_unit_test(logits_of_other_positions_are_refused),
         cmocka_unit_test(a_weight_that_is_no_number_is_named),
+        cmocka_unit_test(both_conventions_give_the_same_importances),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

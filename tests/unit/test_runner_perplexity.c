@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <jansson.h>
@@ -149,6 +150,40 @@ static void a_model_does_not_diverge_from_itself(void **state)
     close_runner(&runner);
 }
 
+static void saved_predictions_serve_as_well_as_the_model(void **state)
+{
+    struct runner runner;
+    struct entro_perplexity_result direct, from_file;
+    char path[600];
+    (void)state;
+    open_runner(&runner);
+    snprintf(path, sizeof path, "%s/logits", runner.directory);
+    struct entro_perplexity measure = measure_of(&runner);
+    measure.save_file = path;
+    assert_int_equal(
+        entro_perplexity_measure(&measure, runner.tokens.ids, runner.tokens.n, &direct, &runner.message),
+        ENTRO_OK);
+    measure.save_file = NULL;
+    measure.base_file = path;
+    assert_int_equal(
+        entro_perplexity_measure(&measure, runner.tokens.ids, runner.tokens.n, &from_file, &runner.message),
+        ENTRO_OK);
+    assert_int_equal(from_file.n_scored, direct.n_scored);
+    assert_true(from_file.loss.mean == direct.loss.mean);
+    assert_true(fabs(from_file.base_loss.mean - direct.loss.mean) < 1e-4);
+    assert_true(fabs(from_file.divergence.mean) < 1e-6);
+    assert_true(from_file.same_top.mean == 1);
+    assert_int_equal(entro_perplexity_measure(&measure, runner.tokens.ids + 1, runner.tokens.n - 1,
+                                              &from_file, &runner.message),
+                     ENTRO_ERROR_ARGUMENT);
+    assert_non_null(strstr(runner.message.text, "another text"));
+    measure.convention = ENTRO_CONVENTION_GPTQ;
+    assert_int_equal(
+        entro_perplexity_measure(&measure, runner.tokens.ids, runner.tokens.n, &from_file, &runner.message),
+        ENTRO_ERROR_ARGUMENT);
+    close_runner(&runner);
+}
+
 /* A backend that holds `token` for the likeliest, by factor e ** lead, whatever it is told. */
 #define N_VOCABULARY 5
 
@@ -230,6 +265,36 @@ static void figures_are_what_can_be_worked_out_by_hand(void **state)
     assert_close(result.divergence.mean, divergence, 1e-6);
     assert_true(result.same_top.mean == 0);
 
+    /* The same from a file of the base's predictions. */
+    char *directory = fixture_create();
+    char path[600];
+    struct entro_perplexity_result saved;
+    snprintf(path, sizeof path, "%s/logits", directory);
+    measure.backend = &base.base;
+    measure.base = NULL;
+    measure.save_file = path;
+    assert_int_equal(entro_perplexity_measure(&measure, tokens, 18, &saved, &message), ENTRO_OK);
+    measure.backend = &model.base;
+    measure.base_file = path;
+    measure.save_file = NULL;
+    assert_int_equal(entro_perplexity_measure(&measure, tokens, 18, &saved, &message), ENTRO_OK);
+    assert_close(saved.divergence.mean, divergence, 1e-3);
+    assert_close(saved.base_loss.mean, mean, 1e-3);
+    assert_true(saved.same_top.mean == 0 && saved.loss.mean == result.loss.mean);
+    /* A bit of the last row is wrong: seen when it is read, and no figures come of it. */
+    int fd = open(path, O_RDWR);
+    uint8_t byte;
+    off_t last = lseek(fd, 0, SEEK_END) - 9;
+    assert_int_equal(pread(fd, &byte, 1, last), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, last), 1);
+    close(fd);
+    assert_int_equal(entro_perplexity_measure(&measure, tokens, 18, &saved, &message), ENTRO_ERROR_FORMAT);
+    assert_non_null(strstr(message.text, "damaged (window 2)"));
+    fixture_remove(directory);
+    measure.base_file = NULL;
+    measure.base = &base.base;
+
     measure.convention = ENTRO_CONVENTION_GPTQ;
     assert_int_equal(entro_perplexity_measure(&measure, tokens, 18, &result, &message), ENTRO_OK);
     assert_int_equal(result.n_scored, 14);
@@ -290,10 +355,19 @@ static void whoever_watches_may_end_the_work(void **state)
                                        .max_windows = SIZE_MAX,
                                        .bos_id = ENTRO_TOKEN_NONE,
                                        .progress = stop};
+    char *directory = fixture_create();
+    char path[600];
+    snprintf(path, sizeof path, "%s/logits", directory);
+    measure.save_file = path;
     assert_int_equal(entro_perplexity_measure(&measure, tokens, 32, &result, &message),
                      ENTRO_ERROR_CANCELLED);
     assert_int_equal(result.n_windows, 2);
     assert_string_equal(message.text, "enough");
+    /* Nothing is left of the file, under no name. */
+    snprintf(path, sizeof path, "%s/tensors", directory);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(rmdir(directory), 0);
+    free(directory);
     entro_pool_free(pool);
 }
 
@@ -302,6 +376,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_small_models_perplexity_is_what_numpy_computed),
         cmocka_unit_test(a_model_does_not_diverge_from_itself),
+        cmocka_unit_test(saved_predictions_serve_as_well_as_the_model),
         cmocka_unit_test(figures_are_what_can_be_worked_out_by_hand),
         cmocka_unit_test(what_cannot_be_measured_is_refused),
         cmocka_unit_test(whoever_watches_may_end_the_work),

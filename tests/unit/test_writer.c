@@ -45,7 +45,7 @@ static void add_all_streams(struct writer_setting *setting, struct entro_writer 
         const struct entro_layout *layout = &layouts[i % 10];
         uint64_t length = i < 10 ? lengths[i] : lengths[i * 7 % 10] % 100000;
         struct pattern pattern = pattern_of(i);
-        const struct entro_producer producer = {&pattern, pattern_produce};
+        const struct entro_producer producer = {.context = &pattern, .produce = pattern_produce};
         assert_int_equal(entro_writer_set_block_log2(writer, 12 + (unsigned)(i % 6)), ENTRO_OK);
         uint64_t size = length / layout->record_bytes * layout->record_bytes;
         if (entro_writer_add_stream(writer, "stream", size, layout, &producer, &summaries[i],
@@ -123,7 +123,7 @@ static void equal_streams_are_stored_once(void **state)
     struct entro_stream_summary first, second, other;
     struct entro_writer *writer = writer_start(setting, false);
     struct pattern pattern = PATTERN(5, 1);
-    const struct entro_producer producer = {&pattern, pattern_produce};
+    const struct entro_producer producer = {.context = &pattern, .produce = pattern_produce};
     const struct entro_layout pairs = {2, 0, 2, {1, 1}};
     assert_int_equal(
         entro_writer_add_stream(writer, "first", 100000, &entro_layout_bytes, &producer, &first, NULL),
@@ -203,7 +203,7 @@ static void noise_costs_no_more_than_itself_and_its_table(void **state)
     struct writer_setting *setting = *state;
     struct entro_writer *writer = writer_start(setting, false);
     struct pattern pattern = PATTERN(6, 0);
-    const struct entro_producer producer = {&pattern, pattern_produce};
+    const struct entro_producer producer = {.context = &pattern, .produce = pattern_produce};
     struct entro_stream_summary summary;
     const uint64_t size = 3000000;
     assert_int_equal(
@@ -219,7 +219,7 @@ static void a_constant_stream_costs_a_byte_a_block(void **state)
     struct writer_setting *setting = *state;
     struct entro_writer *writer = writer_start(setting, false);
     struct pattern pattern = PATTERN(0, 3);
-    const struct entro_producer producer = {&pattern, pattern_produce};
+    const struct entro_producer producer = {.context = &pattern, .produce = pattern_produce};
     struct entro_stream_summary summary;
     assert_int_equal(
         entro_writer_add_stream(writer, "constant", 10 << 20, &entro_layout_bytes, &producer, &summary, NULL),

@@ -38,7 +38,7 @@ static void an_error_of_the_producer_is_handed_up_and_nothing_is_left(void **sta
     for (size_t i = 0; i < 4; i++) {
         struct entro_writer *writer = writer_start(setting, false);
         struct pattern pattern = PATTERN(1, 1);
-        const struct entro_producer producer = {&pattern, pattern_produce};
+        const struct entro_producer producer = {.context = &pattern, .produce = pattern_produce};
         struct entro_stream_summary summary;
         pattern.fails_at = places[i];
         pattern.error = i % 2 == 0 ? ENTRO_ERROR_CANCELLED : ENTRO_ERROR_IO;
@@ -55,7 +55,7 @@ static void a_source_that_changes_is_noticed(void **state)
     struct writer_setting *setting = *state;
     struct entro_writer *writer = writer_start(setting, false);
     struct pattern pattern = PATTERN(1, 1);
-    const struct entro_producer producer = {&pattern, pattern_produce};
+    const struct entro_producer producer = {.context = &pattern, .produce = pattern_produce};
     struct entro_stream_summary summary;
     pattern.fails_at = 15 << 20; /* in the middle of the second pass */
     assert_int_equal(entro_writer_add_stream(writer, "model.bin", 10 << 20, &entro_layout_bytes, &producer,
@@ -76,7 +76,7 @@ static void a_file_that_cannot_grow_is_an_error_and_nothing_is_left(void **state
     for (unsigned i = 0; i < 2; i++) {
         struct entro_writer *writer = writer_start(setting, false);
         struct pattern pattern = PATTERN(1, 0);
-        const struct entro_producer producer = {&pattern, pattern_produce};
+        const struct entro_producer producer = {.context = &pattern, .produce = pattern_produce};
         struct entro_stream_summary summary;
         uint64_t image_bytes;
         limit.rlim_cur = i == 0 ? 500000 : 1004200;

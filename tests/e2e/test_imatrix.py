@@ -1,0 +1,148 @@
+"""entrorun imatrix: the files that it writes, read by gguf and checked against numpy, and what it refuses."""
+
+import json
+import pathlib
+import struct
+import subprocess
+
+import independent
+import numpy as np
+import pytest
+from gguf import GGUFReader
+from tokenizers import Tokenizer
+
+DATA = pathlib.Path(__file__).resolve().parents[1] / "data"
+TEXT = DATA / "perplexity" / "text.txt"
+WINDOW = 64
+PARTS = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+
+
+@pytest.fixture(scope="module")
+def source(program, tiny, tmp_path_factory):
+    """The small model, lossless and extracted."""
+    where = tmp_path_factory.mktemp("imatrix")
+    subprocess.run([program("mkentrofs"), "--quiet", "--scheme", "lossless", tiny, where / "image"], check=True)
+    subprocess.run([program("entrofsck"), "--quiet", "--extract", where / "source", where / "image"], check=True)
+    return where / "source"
+
+
+def collect(run, source, output, *options, text=TEXT):
+    what = ["--random"] if text is None else ["-f", text]
+    return run("entrorun", "imatrix", "-m", source, *what, "-o", output, "-c", WINDOW, *options)
+
+
+def read(path):
+    return {tensor.name: np.array(tensor.data) for tensor in GGUFReader(path).tensors}
+
+
+def values(directory, name):
+    tensor = next(tensor for tensor in independent.tensors(directory) if tensor["name"] == name)
+    path, count = directory / tensor["file"], int(np.prod(tensor["shape"]))
+    raw = np.fromfile(path, "<u2")
+    array = independent.bf16_to_f32(raw) if path.stat().st_size == 2 * count else np.fromfile(path, "<f4")
+    return array.reshape(tensor["shape"]).astype(np.float64)
+
+
+def first_sums(tiny, source, tokens):
+    """The sums of squares of what q, k and v of the first layer are multiplied with."""
+    config = json.loads((tiny / "config.json").read_text())
+    x = values(source, "model.embed_tokens.weight")[tokens]
+    x /= np.sqrt((x * x).mean(axis=1, keepdims=True) + config["rms_norm_eps"])
+    x *= values(source, "model.layers.0.input_layernorm.weight")
+    return (x * x).sum(axis=0)
+
+
+def test_the_file_is_what_llama_imatrix_would_write(run, source, tiny, tmp_path):
+    output = tmp_path / "m.gguf"
+    done = collect(run, source, output)
+    assert done.returncode == 0, done.stderr
+    tokens = Tokenizer.from_file(str(tiny / "tokenizer.json")).encode(TEXT.read_text()).ids
+    n_windows = len(tokens) // WINDOW
+    fields = GGUFReader(output).fields
+    assert fields["general.type"].contents() == "imatrix"
+    assert fields["imatrix.datasets"].contents() == [str(TEXT)]
+    assert fields["imatrix.chunk_count"].contents() == n_windows
+    assert fields["imatrix.chunk_size"].contents() == WINDOW
+    tensors = read(output)
+    n_layers = json.loads((tiny / "config.json").read_text())["num_hidden_layers"]
+    names = {f"blk.{layer}.{part}.weight" for layer in range(n_layers) for part in PARTS}
+    assert set(tensors) == {name + suffix for name in names for suffix in (".in_sum2", ".counts")}
+    for name in names:
+        sums = tensors[name + ".in_sum2"]
+        assert tensors[name + ".counts"] == [n_windows * WINDOW]
+        assert sums.dtype == np.float32 and np.isfinite(sums).all() and (sums > 0).all()
+    expected = first_sums(tiny, source, tokens[: n_windows * WINDOW])
+    for part in ("attn_q", "attn_k", "attn_v"):
+        np.testing.assert_allclose(tensors[f"blk.0.{part}.weight.in_sum2"], expected, rtol=1e-5)
+
+
+def test_the_number_of_threads_changes_no_bit(run, source, tmp_path):
+    for threads in (1, 3):
+        assert collect(run, source, tmp_path / str(threads), "-t", threads, "--process-output").returncode == 0
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "3").read_bytes()
+    assert "output.weight.in_sum2" in read(tmp_path / "1")
+
+
+def test_random_tokens_do_where_there_is_no_text(run, source, tmp_path):
+    for name, seed in (("a", 7), ("b", 7), ("c", 8)):
+        done = collect(run, source, tmp_path / name, "--seed", seed, "--chunks", 3, text=None)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    a, c = read(tmp_path / "a"), read(tmp_path / "c")
+    assert a["blk.0.attn_q.weight.counts"] == [3 * WINDOW]
+    assert not np.array_equal(a["blk.0.attn_q.weight.in_sum2"], c["blk.0.attn_q.weight.in_sum2"])
+    assert GGUFReader(tmp_path / "a").fields["imatrix.datasets"].contents() == ["random tokens (seed 7)"]
+
+
+def test_a_text_shorter_than_two_windows_is_refused(run, source, tmp_path):
+    short = tmp_path / "short.txt"
+    short.write_text("Too short.")
+    done = collect(run, source, tmp_path / "m.gguf", text=short)
+    assert done.returncode == 2 and "too few for two windows of 64" in done.stderr
+    assert not (tmp_path / "m.gguf").exists()
+
+
+def test_a_file_that_exists_is_kept(run, source, tmp_path):
+    output = tmp_path / "m.gguf"
+    output.write_text("mine")
+    done = collect(run, source, output)
+    assert done.returncode == 1 and "--force" in done.stderr
+    assert output.read_text() == "mine"
+    assert collect(run, source, output, "--force", "--chunks", 2).returncode == 0
+    assert read(output)["blk.0.attn_q.weight.counts"] == [2 * WINDOW]
+    assert [path.name for path in tmp_path.iterdir()] == ["m.gguf"]
+
+
+@pytest.mark.parametrize(
+    "arguments, part",
+    [
+        (["-f", TEXT], "-o FILE"),
+        (["-o", "m.gguf"], "--random"),
+        (["-o", "m.gguf", "-f", TEXT, "--random"], "give one of them"),
+        (["-o", "missing/m.gguf", "--random"], "No such file"),
+    ],
+)
+def test_wrong_usage_is_told_before_any_work(run, source, tmp_path, arguments, part):
+    done = run("entrorun", "imatrix", "-m", source, *arguments, cwd=tmp_path)
+    assert done.returncode in (2, 4) and part in done.stderr, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mkentrofs_takes_the_matrix_and_one_of_another_model_is_refused(run, source, tiny, tmp_path):
+    """Its columns are then by the importances: those of q are what numpy makes of them, up to F16 and a common factor."""
+    output = tmp_path / "m.gguf"
+    assert collect(run, source, output).returncode == 0
+    done = run("mkentrofs", "--bpw", "5", "--imatrix", output, tiny, tmp_path / "image")
+    assert done.returncode == 0 and "says nothing" not in done.stderr, done.stderr
+    run("entrofsck", "--quiet", "--extract", tmp_path / "built", tmp_path / "image", check=True)
+    tensor = next(t for t in independent.tensors(tmp_path / "built") if t["name"] == "model.layers.0.self_attn.q_proj.weight")
+    factors = np.fromfile(tmp_path / "built" / tensor["column_scale"], np.float16).astype(np.float64)
+    matrix = read(output)
+    mean_squares = matrix["blk.0.attn_q.weight.in_sum2"] / matrix["blk.0.attn_q.weight.counts"]
+    ratio = factors * np.sqrt(mean_squares + 1e-3 * mean_squares.mean())
+    assert ratio.max() / ratio.min() < 1.002
+    other = tmp_path / "other.dat"
+    name = b"blk.0.attn_q.weight"
+    other.write_bytes(struct.pack("<2i", 1, len(name)) + name + struct.pack("<2i3f", 1, 3, 1, 1, 1))
+    done = run("mkentrofs", "--bpw", "5", "--imatrix", other, tiny, tmp_path / "no-image")
+    assert done.returncode == 3 and "blk.0.attn_q.weight" in done.stderr and not (tmp_path / "no-image").exists()
