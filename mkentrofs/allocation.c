@@ -38,7 +38,7 @@ static double bits_a_weight(const struct entro_allocation_item *items, size_t n_
     double bits = 0, weights = 0;
     for (size_t i = 0; i < n_items; i++) {
         unsigned code_bits;
-        double n = (double)items[i].source->n_elements;
+        double n = items[i].tensor->is_copy ? 0 : (double)items[i].source->n_elements;
         bits += n * (double)entro_allocation_cost(&items[i], step_log2, &code_bits).bits;
         weights += n;
     }
@@ -65,10 +65,13 @@ enum entro_error entro_allocate(const struct entro_allocation_item *items, size_
     if (n_items == 0)
         return ENTRO_OK;
     double most = bits_a_weight(items, n_items, finest), least = bits_a_weight(items, n_items, coarsest);
-    if (is_asked && (bpw > most || bpw < least))
+    if (is_asked && (bpw > most || bpw < least)) {
+        /* Rounded inwards, unless they are as good as equal. */
+        double from = ceil(100 * least) / 100, to = fmax(from, floor(100 * most) / 100);
         return entro_fail(message, ENTRO_ERROR_ARGUMENT,
                           "--bpw %.4g is out of reach for this model: %.2f to %.2f bits a weight can be had",
-                          bpw, ceil(100 * least) / 100, floor(100 * most) / 100);
+                          bpw, from, to);
+    }
     if (!is_asked)
         coarsest = fmin(coarsest, GAUSSIAN_BITS - (bpw - MAX_SIDE_BITS));
     for (int i = 0; i < N_HALVINGS; i++) {

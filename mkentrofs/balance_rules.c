@@ -9,10 +9,14 @@
 #include "codec/ggml_blocks.h"
 #include "codec/models/tensor_roles.h"
 #include "mkentrofs/rows.h"
+#include "mkentrofs/same_weights.h"
 #include "mkentrofs/weights.h"
 
 /* A weight of the final norm near 0 would make its column's factor endless. */
 #define MIN_GAMMA_SHARE 0x1p-6
+
+/* A model's config.json has some kilobytes; what is parsed takes many times a file's size. */
+#define CONFIG_MAX_BYTES ((uint64_t)1 << 20)
 
 static bool has_role(const struct entro_source_tensor *tensor, enum entro_tensor_role role)
 {
@@ -36,8 +40,9 @@ find_role(const struct entro_source_tree *tree, enum entro_tensor_role role, con
 static bool norms_hold_less_one(const struct entro_source_tree *tree)
 {
     bool less = false;
-    for (size_t i = 0; i < tree->n_parts; i++) {
-        if (strcmp(tree->parts[i].path, "config.json") != 0)
+    for (size_t i = 0; i < tree->n_parts && tree->kind == ENTRO_SOURCE_SAFETENSORS; i++) {
+        if (strcmp(tree->parts[i].path, "config.json") != 0 ||
+            tree->parts[i].identity.size_bytes > CONFIG_MAX_BYTES)
             continue;
         json_t *config = json_load_file(tree->parts[i].source_path, 0, NULL);
         const char *type = json_string_value(json_object_get(config, "model_type"));
@@ -117,16 +122,35 @@ static enum entro_error find_importances(struct entro_balance_rules *rules,
     return error ? error : entro_importances_check_end(&check, monitor, message);
 }
 
+static enum entro_error find_head(struct entro_balance_rules *rules, const struct entro_source_tree *tree,
+                                  const struct entro_plan_options *options,
+                                  const struct entro_monitor *monitor, struct entro_message *message)
+{
+    struct entro_placed_tensor head = {0}, embedding = {0};
+    head.tensor = find_role(tree, ENTRO_TENSOR_OUTPUT, &head.part);
+    embedding.tensor = find_role(tree, ENTRO_TENSOR_EMBEDDING, &embedding.part);
+    rules->head = head.tensor ? head.tensor : embedding.tensor;
+    /* Where one of them is kept, they have nothing in common. */
+    if (!head.tensor || !embedding.tensor ||
+        entro_tensor_plan(options, head.tensor).treatment != ENTRO_TREATMENT_BALANCED ||
+        entro_tensor_plan(options, embedding.tensor).treatment != ENTRO_TREATMENT_BALANCED)
+        return ENTRO_OK;
+    bool same;
+    enum entro_error error = entro_same_weights(&same, &head, &embedding, monitor, message);
+    if (!error && same)
+        rules->tied = embedding.tensor;
+    return error;
+}
+
 enum entro_error entro_balance_rules_find(struct entro_balance_rules *out,
                                           const struct entro_source_tree *tree,
                                           const struct entro_plan_options *options,
                                           const struct entro_monitor *monitor, struct entro_message *message)
 {
-    const struct entro_part *part;
-    *out = (struct entro_balance_rules){.head = find_role(tree, ENTRO_TENSOR_OUTPUT, &part)};
-    if (!out->head)
-        out->head = find_role(tree, ENTRO_TENSOR_EMBEDDING, &part);
-    enum entro_error error = find_gamma(out, tree, monitor, message);
+    *out = (struct entro_balance_rules){0};
+    enum entro_error error = find_head(out, tree, options, monitor, message);
+    if (!error)
+        error = find_gamma(out, tree, monitor, message);
     if (!error && options->imatrix_path)
         error = find_importances(out, tree, options, monitor, message);
     if (error)
@@ -166,7 +190,8 @@ enum entro_error entro_balance_rule_of(struct entro_balance_rule *out,
     out->columns = ENTRO_COLUMNS_PLAIN;
     out->finer_octaves = ENTRO_FINER_OCTAVES;
     uint64_t n_columns = entro_tensor_columns(tensor);
-    if (tensor != rules->head || rules->n_gamma != n_columns)
+    bool is_head = tensor == rules->head || tensor == rules->tied;
+    if (!is_head || rules->n_gamma != n_columns)
         return ENTRO_OK;
     out->given = calloc((size_t)n_columns, sizeof *out->given);
     if (!out->given)

@@ -22,12 +22,14 @@ struct entro_balance_rules {
     double *gamma; /* [n_gamma] magnitudes of the final norm's weights; NULL: not known. Owned */
     uint64_t n_gamma;
     const struct entro_source_tensor *head; /* the output head, or the embedding where it is that too */
+    const struct entro_source_tensor *tied; /* the embedding where the head is stored again, else NULL: it
+                                               gets the head's rule, so that their streams are one */
     struct entro_importances importances;   /* without entries where the options name none */
 };
 
-/* Finds head and final norm, reads the latter, and the importance matrix of the options, which must be of
- * this model; warns of tensors that it does not have. On success the caller frees with
- * entro_balance_rules_free. Errors of the source and of importances.h; _NO_MEMORY. */
+/* Finds head and final norm, reads the latter, compares head and embedding, and reads the importance matrix
+ * of the options, which must be of this model; warns of tensors that it does not have. On success the caller
+ * frees with entro_balance_rules_free. Errors of the source and of importances.h; _NO_MEMORY. */
 enum entro_error entro_balance_rules_find(struct entro_balance_rules *out,
                                           const struct entro_source_tree *tree,
                                           const struct entro_plan_options *options,

@@ -27,6 +27,7 @@ static enum entro_error balance_one(const struct walk *walk, const struct entro_
     enum entro_error error = entro_balance_rule_of(&rule, walk->rules, tensor, walk->message);
     if (!error)
         error = entro_balance_tensor(out, input, tensor, &rule, walk->pool, walk->message);
+    out->is_copy = !error && tensor == walk->rules->tied;
     free(rule.given);
     entro_progress_settle(walk->monitor->progress, entro_balance_work_bytes(tensor));
     return error;

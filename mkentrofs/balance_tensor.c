@@ -40,7 +40,7 @@ struct balance {
     uint64_t n_rows, n_columns;
     bool has_rows;
     double *columns, *inverse_columns; /* NULL: all 1 */
-    double *rows;                      /* [n_rows] RMS of each under the columns */
+    double *rows;                      /* [n_rows] RMS of each under the columns; NULL without factors */
     double rms;                        /* of all under the columns, where rows have no factors */
     enum goal goal;
     size_t n_strips;
@@ -74,7 +74,8 @@ static void end_of_row(void *context, uint64_t row)
         look->strip->has_nonfinite = true;
         look->energy = 0;
     }
-    look->balance->rows[row] = sqrt(look->energy / (double)look->balance->n_columns);
+    if (look->balance->has_rows)
+        look->balance->rows[row] = sqrt(look->energy / (double)look->balance->n_columns);
     look->strip->energy += look->energy;
     look->energy = 0;
 }
@@ -195,9 +196,10 @@ static enum entro_error prepare(struct balance *balance, const struct entro_bala
     balance->n_strips =
         entro_n_strips(balance->n_rows, n_strips < MAX_STRIPS ? (size_t)n_strips : MAX_STRIPS);
     balance->strips = calloc(balance->n_strips, sizeof *balance->strips);
-    balance->rows = calloc((size_t)balance->n_rows, sizeof *balance->rows);
+    if (balance->has_rows)
+        balance->rows = calloc((size_t)balance->n_rows, sizeof *balance->rows);
     balance->profiles = calloc(entro_pool_threads(pool), sizeof *balance->profiles);
-    bool ok = balance->strips && balance->rows && balance->profiles;
+    bool ok = balance->strips && (balance->rows || !balance->has_rows) && balance->profiles;
     if (has_columns) {
         balance->columns = calloc(n_columns, sizeof *balance->columns);
         balance->inverse_columns = calloc(n_columns, sizeof *balance->inverse_columns);

@@ -51,6 +51,7 @@ struct entro_balanced_tensor {
     uint16_t *row, *column;  /* F16 factors [n_rows], [n_columns], or NULL; owned */
     double norm;             /* weights ~ norm * row * column * weights of RMS 1 */
     double finer_octaves;
+    bool is_copy;          /* stored already as another tensor: costs nothing more */
     unsigned n_iterations; /* of Sinkhorn's scaling */
     struct entro_step_costs costs;
     /* The allocation: */

@@ -66,7 +66,8 @@ static enum entro_error quantize_chunk(const struct balanced *balanced, size_t n
         if (!error)
             entro_quantize_balanced(&balanced->grid, room->weights.values, first, n,
                                     codes ? codes : room->codes, records, records_end, loss);
-        codes += codes ? n * balanced->grid.bits / 8 : 0;
+        if (codes)
+            codes += n * balanced->grid.bits / 8;
         first += n;
     }
     free(room);
@@ -91,12 +92,18 @@ static enum entro_error produce_codes(void *context, uint64_t offset, size_t siz
     (void)size_bytes;
     size_t number = (size_t)(offset * (8 / balanced->grid.bits) / balanced->chunk_elements);
     struct chunk *chunk = &balanced->chunks[number];
+    uint64_t n_expected = chunk->loss.n_outliers;
     uint8_t *records = NULL, *end = NULL;
-    if (chunk->loss.n_outliers > 0 && !chunk->records) {
-        chunk->records = records = room_for_outliers(balanced, chunk->loss.n_outliers);
-        end = records ? records + chunk->loss.n_outliers * ENTRO_OUTLIER_BYTES : NULL;
+    if (n_expected > 0 && !chunk->records) {
+        chunk->records = records = room_for_outliers(balanced, n_expected);
+        end = records ? records + n_expected * ENTRO_OUTLIER_BYTES : NULL;
     }
-    return quantize_chunk(balanced, number, target, records ? &records : NULL, end, &chunk->loss, message);
+    enum entro_error error =
+        quantize_chunk(balanced, number, target, records ? &records : NULL, end, &chunk->loss, message);
+    if (!error && chunk->records && chunk->loss.n_outliers != n_expected)
+        error = entro_fail(message, ENTRO_ERROR_IO, "%s: the file changed during the build",
+                           balanced->input->path);
+    return error;
 }
 
 /* The records of a chunk, remembered or found again: the caller frees *found. */
@@ -271,7 +278,8 @@ enum entro_error entro_encode_balanced(const struct entro_encoder *encoder, cons
         error = entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory");
         goto free_columns;
     }
-    struct entro_producer producer = {.context = &balanced, .produce = produce_codes, .counts = encoder->counts};
+    struct entro_producer producer = {
+        .context = &balanced, .produce = produce_codes, .counts = encoder->counts};
     error = entro_writer_add_stream(encoder->writer, source->name, size_bytes, &entro_layout_bytes, &producer,
                                     &out->summary, message);
     if (error)

@@ -135,7 +135,11 @@ static enum entro_error run_plan(const struct entro_mkentrofs_options *options,
     if (error)
         return error;
     entro_progress_clear(monitor->progress);
-    error = print_plan(options, &plan, message);
+    if (options->page_path)
+        error =
+            entro_plan_page_write(options->page_path, options->replace, options->source_path, &plan, message);
+    if (!error)
+        error = print_plan(options, &plan, message);
     entro_plan_free(&plan);
     return error;
 }

@@ -108,17 +108,42 @@ static bool find_kinds(struct entro_page *page)
     return true;
 }
 
-static bool print_page(struct entro_page *page)
+void entro_page_begin(FILE *out, const char *title)
 {
-    FILE *out = page->out;
     fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
           "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
           "'unsafe-inline'\">\n"
           "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
           "<meta name=\"color-scheme\" content=\"light dark\">\n<title>",
           out);
-    entro_page_text(out, page->report->image_path);
+    entro_page_text(out, title);
     fprintf(out, "</title>\n<style>\n%s</style>\n</head>\n<body>\n<main>\n", entro_page_style);
+}
+
+void entro_page_end(FILE *out)
+{
+    fputs("</main>\n<footer>Written by mkentrofs " ENTRO_VERSION
+          ". Bits a weight are those in the image, everything included. SNR is that of the weights; it does "
+          "not say where the noise falls.</footer>\n</body>\n</html>\n",
+          out);
+}
+
+enum entro_error entro_page_store(const char *path, bool replace, const char *text, size_t size,
+                                  struct entro_message *message)
+{
+    struct entro_output output;
+    enum entro_error error = entro_output_create(&output, path, replace, message);
+    if (!error)
+        error = entro_output_append(&output, text, size, message);
+    if (!error)
+        error = entro_output_commit(&output, message);
+    entro_output_free(&output);
+    return error;
+}
+
+static bool print_page(struct entro_page *page)
+{
+    entro_page_begin(page->out, page->report->image_path);
     entro_page_headline(page);
     if (!entro_page_treemap(page))
         return false;
@@ -127,11 +152,7 @@ static bool print_page(struct entro_page *page)
         return false;
     entro_page_histograms(page);
     entro_page_tensors(page);
-    fputs("</main>\n<footer>Written by mkentrofs " ENTRO_VERSION
-          ". Bits a weight are the tensor's in the image, "
-          "everything included. SNR is that of the weights; it does not say where the noise falls.</footer>\n"
-          "</body>\n</html>\n",
-          out);
+    entro_page_end(page->out);
     return true;
 }
 
@@ -155,13 +176,7 @@ enum entro_error entro_page_write(const char *path, bool replace, const struct e
         entro_fail(message, error, "out of memory for the page");
         goto free_text;
     }
-    struct entro_output output;
-    error = entro_output_create(&output, path, replace, message);
-    if (!error)
-        error = entro_output_append(&output, text, size, message);
-    if (!error)
-        error = entro_output_commit(&output, message);
-    entro_output_free(&output);
+    error = entro_page_store(path, replace, text, size, message);
 
 free_text:
     free(text);

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "codec/error.h"
+#include "mkentrofs/plan.h"
 #include "mkentrofs/report.h"
 
 /*
@@ -16,5 +17,9 @@
  */
 enum entro_error entro_page_write(const char *path, bool replace, const struct entro_report *report,
                                   struct entro_message *message);
+
+/* The page of a plan: bits against SNR. */
+enum entro_error entro_plan_page_write(const char *path, bool replace, const char *source_path,
+                                       const struct entro_plan *plan, struct entro_message *message);
 
 #endif

@@ -38,6 +38,13 @@ void entro_page_number(FILE *out, uint64_t number);
 /* In dB; infinite: "exact". */
 void entro_page_snr(FILE *out, double snr_db);
 
+/* The frame around the sections of any page. */
+void entro_page_begin(FILE *out, const char *title);
+void entro_page_end(FILE *out);
+/* Errors of codec/output_file.h. */
+enum entro_error entro_page_store(const char *path, bool replace, const char *text, size_t size,
+                                  struct entro_message *message);
+
 /* What tensor `i` costs in the image: 0 where an equal one is there already. */
 uint64_t entro_page_tensor_bytes(const struct entro_page *page, size_t i);
 

@@ -8,31 +8,13 @@
 #include "mkentrofs/encode.h"
 #include "mkentrofs/kinds.h"
 #include "mkentrofs/plan.h"
+#include "mkentrofs/plan_sums.h"
 
 #define NAME_COLUMNS 32
-
-/* Sums over tensors. */
-struct sum {
-    size_t n_tensors;
-    double weights, bits[ENTRO_MAX_PLANNED];
-    double noise[ENTRO_MAX_PLANNED], energy; /* noise: of weights, by energies and SNR of the tensors */
-};
 
 static const char *const granularity_names[ENTRO_N_GRANULARITIES] = {"tensor", "row", "group of 128"};
 static const char *const granularity_keys[ENTRO_N_GRANULARITIES] = {"tensor", "row", "group_128"};
 static const char *const bits_keys[ENTRO_N_ABLATION_BITS] = {"8", "4"};
-
-static void add(struct sum *sum, const struct entro_plan *plan, const struct entro_planned_tensor *tensor)
-{
-    double n = (double)tensor->source->n_elements;
-    sum->n_tensors++;
-    sum->weights += n;
-    sum->energy += tensor->ablation.energy;
-    for (size_t i = 0; i < plan->n_planned; i++) {
-        sum->bits[i] += tensor->cells[i].bits;
-        sum->noise[i] += tensor->ablation.energy * pow(10, tensor->cells[i].snr_db / -10);
-    }
-}
 
 /* The end of long names, which tells them apart; a source's control characters do not reach a terminal. */
 static void put_name(FILE *stream, const char *name)
@@ -58,7 +40,8 @@ static void put_head(FILE *stream, const struct entro_plan *plan, const char *wh
     fputc('\n', stream);
 }
 
-static void put_sum(FILE *stream, const struct entro_plan *plan, const char *name, const struct sum *sum)
+static void put_sum(FILE *stream, const struct entro_plan *plan, const char *name,
+                    const struct entro_plan_sum *sum)
 {
     put_name(stream, name);
     fprintf(stream, "%11.0f", sum->weights);
@@ -72,33 +55,10 @@ static void put_sum(FILE *stream, const struct entro_plan *plan, const char *nam
     fputc('\n', stream);
 }
 
-/* Of all quantized tensors; the number of their weights. */
-static double sum_ablations(const struct entro_plan *plan, struct entro_ablation *sum)
-{
-    double weights = 0;
-    *sum = (struct entro_ablation){.is_finite = true};
-    for (size_t i = 0; i < plan->n_tensors; i++) {
-        const struct entro_planned_tensor *tensor = &plan->tensors[i];
-        if (tensor->kept_reason || !tensor->ablation.is_finite)
-            continue;
-        weights += (double)tensor->source->n_elements;
-        sum->energy += tensor->ablation.energy;
-        for (unsigned granularity = 0; granularity < ENTRO_N_GRANULARITIES; granularity++)
-            for (unsigned which = 0; which < ENTRO_N_ABLATION_BITS; which++) {
-                struct entro_ablation_cell *to = &sum->cells[granularity][which];
-                const struct entro_ablation_cell *from = &tensor->ablation.cells[granularity][which];
-                to->entropy_bits += from->entropy_bits;
-                to->step_bits += from->step_bits;
-                to->error_energy += from->error_energy;
-            }
-    }
-    return weights;
-}
-
 static void put_ablation(FILE *stream, const struct entro_plan *plan)
 {
     struct entro_ablation sum;
-    double weights = sum_ablations(plan, &sum);
+    double weights = entro_plan_sum_ablations(plan, &sum);
     if (weights == 0)
         return;
     fprintf(stream, "\nThe mixed scheme (EntroLLM's rule) with one step for each\n");
@@ -119,11 +79,11 @@ static void put_ablation(FILE *stream, const struct entro_plan *plan)
 }
 
 static void put_kinds(FILE *stream, const struct entro_plan *plan, const struct entro_kinds *kinds,
-                      struct sum *sums, const struct sum *total)
+                      struct entro_plan_sum *sums, const struct entro_plan_sum *total)
 {
     for (size_t i = 0; i < plan->n_tensors; i++)
         if (!plan->tensors[i].kept_reason)
-            add(&sums[kinds->of[i].kind], plan, &plan->tensors[i]);
+            entro_plan_sum_add(&sums[kinds->of[i].kind], plan, &plan->tensors[i]);
     put_head(stream, plan, "kind of tensor");
     for (size_t i = 0; i < kinds->n; i++)
         if (sums[i].n_tensors > 0)
@@ -136,10 +96,10 @@ static void put_tensors(FILE *stream, const struct entro_plan *plan)
     fputc('\n', stream);
     put_head(stream, plan, "tensor");
     for (size_t i = 0; i < plan->n_tensors; i++) {
-        struct sum one = {0};
+        struct entro_plan_sum one = {0};
         if (plan->tensors[i].kept_reason)
             continue;
-        add(&one, plan, &plan->tensors[i]);
+        entro_plan_sum_add(&one, plan, &plan->tensors[i]);
         put_sum(stream, plan, plan->tensors[i].source->name, &one);
     }
 }
@@ -148,14 +108,14 @@ enum entro_error entro_plan_table(FILE *stream, const struct entro_plan *plan)
 {
     enum entro_error error = ENTRO_ERROR_NO_MEMORY;
     struct entro_kinds kinds = {0};
-    struct sum *sums = NULL, total = {0};
+    struct entro_plan_sum *sums = NULL, total = {0};
     const char **names = calloc(plan->n_tensors + 1, sizeof *names);
     if (!names)
         return error;
     for (size_t i = 0; i < plan->n_tensors; i++) {
         names[i] = plan->tensors[i].source->name;
         if (!plan->tensors[i].kept_reason)
-            add(&total, plan, &plan->tensors[i]);
+            entro_plan_sum_add(&total, plan, &plan->tensors[i]);
     }
     if (!entro_kinds_find(&kinds, names, plan->n_tensors))
         goto free_all;
@@ -228,12 +188,12 @@ static json_t *tensor_json(const struct entro_plan *plan, const struct entro_pla
 static json_t *totals_json(const struct entro_plan *plan)
 {
     struct entro_ablation ablation;
-    struct sum total = {0};
+    struct entro_plan_sum total = {0};
     json_t *bits = json_array(), *snr = json_array();
-    double weights = sum_ablations(plan, &ablation);
+    double weights = entro_plan_sum_ablations(plan, &ablation);
     for (size_t i = 0; i < plan->n_tensors; i++)
         if (!plan->tensors[i].kept_reason)
-            add(&total, plan, &plan->tensors[i]);
+            entro_plan_sum_add(&total, plan, &plan->tensors[i]);
     for (size_t i = 0; i < plan->n_planned && total.n_tensors > 0; i++) {
         json_array_append_new(bits, json_real(total.bits[i] / total.weights));
         json_array_append_new(snr, number_or_null(entro_snr_db(total.noise[i], total.energy)));

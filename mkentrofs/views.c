@@ -21,8 +21,12 @@ enum { FILE_TYPE_F32 = 0, FILE_TYPE_F16 = 1, FILE_TYPE_Q4_1 = 3, FILE_TYPE_Q8_0 
 static bool f16_is_close(const struct entro_encoded *encoded)
 {
     double scale = (double)encoded->tensor.scale;
-    if (encoded->tensor.scheme == ENTRO_SCHEME_BALANCED) /* steps near this scale, and more bits than codes */
-        return encoded->largest <= F16_LARGEST && F16_SUBNORMAL_STEP / 2 <= F16_MAX_ERROR_STEPS * scale;
+    if (encoded->tensor.scheme == ENTRO_SCHEME_BALANCED) {
+        /* Steps near this scale, and more bits than codes. A value is at most twice its weight (code 1 for
+         * half a step), and of an F16 source none is beyond F16. */
+        double largest = encoded->tensor.dtype == ENTRO_DTYPE_F16 ? F16_LARGEST : F16_LARGEST / 2;
+        return encoded->largest <= largest && F16_SUBNORMAL_STEP / 2 <= F16_MAX_ERROR_STEPS * scale;
+    }
     for (int32_t code = encoded->lowest; code <= encoded->highest; code++) {
         float weight = (float)(scale * code);
         double rounded = (double)entro_f16_to_f32(entro_f32_to_f16(weight));

@@ -29,6 +29,7 @@ static enum entro_error status_error(const struct cuda_backend *self, int status
         [ENTRO_CUDA_NO_MEMORY] = ENTRO_ERROR_NO_MEMORY,
         [ENTRO_CUDA_SOURCE] = ENTRO_ERROR_IO,
         [ENTRO_CUDA_FAILED] = ENTRO_ERROR_IO,
+        [ENTRO_CUDA_UNSUPPORTED] = ENTRO_ERROR_UNSUPPORTED,
     };
     if (status == ENTRO_CUDA_OK)
         return ENTRO_OK;
@@ -104,13 +105,12 @@ enum entro_error entro_backend_cuda_create(struct entro_backend **out, struct en
                                            const struct entro_config *config,
                                            const struct entro_weights *weights,
                                            const struct entro_cuda_options *options,
-                                           struct entro_preload_figures *figures,
-                                           struct entro_message *message)
+                                           struct entro_cuda_loaded *figures, struct entro_message *message)
 {
     struct entro_cuda_host_model *host = NULL;
     struct entro_cuda_figures loaded = {0};
     struct entro_cuda_message said = {{0}};
-    *figures = (struct entro_preload_figures){0};
+    *figures = (struct entro_cuda_loaded){0};
     struct cuda_backend *self = calloc(1, sizeof *self);
     if (self == NULL)
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "no memory for the GPU's backend");
@@ -134,7 +134,8 @@ enum entro_error entro_backend_cuda_create(struct entro_backend **out, struct en
     if (error == ENTRO_OK) {
         const struct entro_cuda_settings settings = {.n_context = options->n_context,
                                                      .n_batch = (uint32_t)self->base.n_batch,
-                                                     .n_threads = options->n_threads};
+                                                     .n_threads = options->n_threads,
+                                                     .keep_coded = options->keep_coded};
         int status =
             self->plugin->create(&self->state, entro_cuda_host_model_get(host), &settings, &loaded, &said);
         error = status_error(self, status, &said, message);
@@ -144,8 +145,12 @@ enum entro_error entro_backend_cuda_create(struct entro_backend **out, struct en
         free_backend(&self->base);
         return error;
     }
-    *figures =
-        (struct entro_preload_figures){.read_bytes = loaded.weight_bytes, .seconds = loaded.load_seconds};
+    *figures = (struct entro_cuda_loaded){.read_bytes = loaded.read_bytes,
+                                          .seconds = loaded.load_seconds,
+                                          .weight_bytes = loaded.weight_bytes,
+                                          .decoded_bytes = loaded.decoded_bytes,
+                                          .cache_bytes = loaded.cache_bytes,
+                                          .work_bytes = loaded.work_bytes};
     *out = &self->base;
     return ENTRO_OK;
 }

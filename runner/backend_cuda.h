@@ -6,7 +6,6 @@
 #define ENTRO_RUNNER_BACKEND_CUDA_H
 
 #include "runner/backend.h"
-#include "runner/preload.h"
 
 struct entro_gpu;
 
@@ -31,6 +30,18 @@ struct entro_cuda_options {
     /* The image that the weights' files are a mount of: its stored bytes go to the card and are decoded
      * there. NULL: none. Must outlive the creation alone. */
     const struct entro_coded_source *coded;
+    bool keep_coded; /* layers stay as the image has them and are decoded ahead of each use; needs `coded` */
+};
+
+/* What a load took. */
+struct entro_cuda_loaded {
+    uint64_t read_bytes; /* that went to the card */
+    double seconds;
+    /* The card's memory: */
+    uint64_t weight_bytes;
+    uint64_t decoded_bytes; /* what the weights would take if none stayed coded */
+    uint64_t cache_bytes;
+    uint64_t work_bytes;
 };
 
 /*
@@ -44,7 +55,6 @@ enum entro_error entro_backend_cuda_create(struct entro_backend **out, struct en
                                            const struct entro_config *config,
                                            const struct entro_weights *weights,
                                            const struct entro_cuda_options *options,
-                                           struct entro_preload_figures *figures,
-                                           struct entro_message *message);
+                                           struct entro_cuda_loaded *figures, struct entro_message *message);
 
 #endif

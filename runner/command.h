@@ -22,4 +22,9 @@ struct entro_command {
 /* Returns an exit code (commands.h). Not for a library: prints. */
 int entro_command_execute(const struct entro_command *command, int argc, char **argv);
 
+struct entro_engine;
+
+/* To standard error: why it is the CPU where a GPU was looked for, if that is so; what a GPU's memory holds. */
+void entro_command_print_device(const struct entro_engine *engine);
+
 #endif

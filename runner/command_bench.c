@@ -198,6 +198,8 @@ static enum entro_error run(const void *context, struct entro_message *message)
             ENTRO_OK &&
         (error = run_first_token(&bench, start, message)) == ENTRO_OK)
         error = run_tests(&bench, message);
+    if (error == ENTRO_OK)
+        entro_command_print_device(&bench.engine);
     entro_engine_close(&bench.engine);
     json_decref(bench.rows);
     return error;

@@ -23,6 +23,7 @@ struct group {
     size_t n_tensors;
     uint64_t n_elements;
     uint64_t size_bytes;
+    bool expands; /* a GGUF block type */
 };
 
 #define MAX_GROUPS 64
@@ -43,6 +44,8 @@ static struct group *group_of(struct group *groups, size_t *n_groups,
     struct group *group = &groups[(*n_groups)++];
     *group = (struct group){0};
     snprintf(group->label, sizeof group->label, "%s", label);
+    group->expands = tensor->bits == 0 && tensor->dtype != ENTRO_DTYPE_NONE &&
+                     entro_dtype_info(tensor->dtype)->block_elements > 1;
     return group;
 }
 
@@ -61,8 +64,9 @@ static void print_tensors(const struct entro_manifest *manifest)
         group->size_bytes += tensor->size_bytes;
     }
     for (size_t i = 0; i < n_groups; i++)
-        printf("%-16s %zu tensors, %" PRIu64 " parameters, %" PRIu64 " bytes\n", groups[i].label,
-               groups[i].n_tensors, groups[i].n_elements, groups[i].size_bytes);
+        printf("%-16s %zu tensors, %" PRIu64 " parameters, %" PRIu64 " bytes%s\n", groups[i].label,
+               groups[i].n_tensors, groups[i].n_elements, groups[i].size_bytes,
+               groups[i].expands ? " (on a GPU: F16)" : "");
 }
 
 static const char *template_name(const struct entro_model *model)

@@ -231,6 +231,8 @@ static enum entro_error measure_text(const struct ppl_choices *choices, const st
         error = print_json(&measure, &result, &progress, entro_now_seconds() - progress.start, message);
     else if (error == ENTRO_OK)
         print_text(&measure, &result, entro_now_seconds() - progress.start);
+    if (error == ENTRO_OK)
+        entro_command_print_device(&engine);
 close_engines:
     json_decref(progress.losses);
     json_decref(progress.divergences);

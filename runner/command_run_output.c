@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "runner/clock.h"
+#include "runner/command.h"
 #include "runner/command_run_internal.h"
 
 volatile sig_atomic_t run_interrupted;
@@ -82,8 +83,7 @@ void run_print_figures(const struct run *run, const struct entro_generation_figu
     const struct entro_engine *engine = &run->engine;
     unsigned n_threads = entro_pool_threads(engine->pool);
     size_t n_run = figures->n_prompt - figures->n_known;
-    if (engine->fallback.text[0] != '\0')
-        fprintf(stderr, "device:     the CPU: %s\n", engine->fallback.text);
+    entro_command_print_device(engine);
     fprintf(stderr, "load:       %.3f s, %.1f M parameters, %.1f MB mapped, %s, %u thread%s\n",
             engine->open_seconds, (double)engine->model.weights.n_parameters / 1e6,
             (double)engine->model.weights.size_bytes / 1e6, engine->backend->name, n_threads,

@@ -51,7 +51,8 @@ static void expand(const struct source *source, uint64_t offset, size_t size_byt
     for (size_t done = 0; done < n; done += PIECE) {
         size_t n_piece = n - done < PIECE ? n - done : PIECE;
         entro_dequantize_f32(source->matrix->dtype,
-                             source->matrix->data + (element + done) / info->block_elements * info->block_bytes,
+                             source->matrix->data +
+                                 (element + done) / info->block_elements * info->block_bytes,
                              n_piece, piece);
         for (size_t i = 0; i < n_piece; i++)
             entro_store_u16(to + 2 * (done + i), entro_f32_to_f16(piece[i]));
@@ -59,15 +60,16 @@ static void expand(const struct source *source, uint64_t offset, size_t size_byt
 }
 
 /* Reads what there is from `offset` on; whole pages where O_DIRECT wants them. */
-static int read_file(const struct source *source, uint64_t offset, size_t size_bytes, uint8_t *to, bool direct,
-                     struct entro_cuda_message *message)
+static int read_file(const struct source *source, uint64_t offset, size_t size_bytes, uint8_t *to,
+                     bool direct, struct entro_cuda_message *message)
 {
     size_t done = 0;
     int fd = open(source->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | (direct ? O_DIRECT : 0));
     if (fd < 0 && direct)
         return read_file(source, offset, size_bytes, to, false, message);
     while (fd >= 0 && done < size_bytes) {
-        size_t wanted = direct ? (size_bytes - done + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES : size_bytes - done;
+        size_t wanted =
+            direct ? (size_bytes - done + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES : size_bytes - done;
         ssize_t n = pread(fd, to + done, wanted, (off_t)(offset + done));
         if (n < 0 && errno == EINTR)
             continue;
@@ -82,14 +84,17 @@ static int read_file(const struct source *source, uint64_t offset, size_t size_b
         return 0;
     if (fd >= 0 && direct) /* a file system that takes no such reads */
         return read_file(source, offset, size_bytes, to, false, message);
-    snprintf(message->text, sizeof message->text,
-             "%s: cannot be read at byte %llu: %s: the block is damaged, the file was cut short or the mount is "
-             "gone; entrofsck IMAGE tells which",
-             source->path, (unsigned long long)(offset + done), fd < 0 || reason != 0 ? strerror(reason) : "end of file");
+    snprintf(
+        message->text, sizeof message->text,
+        "%s: cannot be read at byte %llu: %s: the block is damaged, the file was cut short or the mount is "
+        "gone; entrofsck IMAGE tells which",
+        source->path, (unsigned long long)(offset + done),
+        fd < 0 || reason != 0 ? strerror(reason) : "end of file");
     return -1;
 }
 
-static int fill(const void *context, uint64_t offset, size_t size_bytes, void *to, struct entro_cuda_message *message)
+static int fill(const void *context, uint64_t offset, size_t size_bytes, void *to,
+                struct entro_cuda_message *message)
 {
     const struct source *source = context;
     if (source->expanded)
@@ -134,14 +139,14 @@ static int encoding_of(const struct entro_matrix *matrix)
 {
     if (matrix->encoding != ENTRO_MATRIX_DTYPE)
         return matrix->encoding == ENTRO_MATRIX_U8 ? ENTRO_CUDA_U8 : ENTRO_CUDA_U4;
-    return matrix->dtype == ENTRO_DTYPE_F32 ? ENTRO_CUDA_F32
+    return matrix->dtype == ENTRO_DTYPE_F32    ? ENTRO_CUDA_F32
            : matrix->dtype == ENTRO_DTYPE_BF16 ? ENTRO_CUDA_BF16
                                                : ENTRO_CUDA_F16;
 }
 
 /*
- * Finds a tensor in the image. That its codes are those of the mounted file, and not of an image of the same model
- * with another scale, the file's checksum says.
+ * Finds a tensor in the image. That its codes are those of the mounted file, and not of an image of the same
+ * model with another scale, the file's checksum says.
  */
 static enum entro_error find_coded(const struct entro_cuda_host_model *host, struct source *source,
                                    struct entro_message *message)
@@ -149,7 +154,8 @@ static enum entro_error find_coded(const struct entro_cuda_host_model *host, str
     char found[33] = "", expected[33];
     if (source->expanded || source->path == NULL)
         return ENTRO_OK;
-    enum entro_error error = entro_coded_stream_create(&source->coded, host->coded, source->matrix->name, message);
+    enum entro_error error =
+        entro_coded_stream_create(&source->coded, host->coded, source->matrix->name, message);
     if (error == ENTRO_ERROR_UNSUPPORTED)
         return ENTRO_OK;
     if (error != ENTRO_OK)
@@ -157,11 +163,12 @@ static enum entro_error find_coded(const struct entro_cuda_host_model *host, str
     for (unsigned i = 0; i < 16; i++)
         snprintf(expected + 2 * i, 3, "%02x", source->coded->xxh3_128[i]);
     if (getxattr(source->path, "user.entrofs.xxh3", found, sizeof found - 1) != 32)
-        return entro_fail(message, ENTRO_ERROR_ARGUMENT, "%s: no file of a mount, whose image could be read instead",
-                          source->path);
+        return entro_fail(message, ENTRO_ERROR_ARGUMENT,
+                          "%s: no file of a mount, whose image could be read instead", source->path);
     if (strcmp(found, expected) != 0)
-        return entro_fail(message, ENTRO_ERROR_ARGUMENT, "%s: not what the image has as tensor \"%s\": is it another one?",
-                          source->path, source->matrix->name);
+        return entro_fail(message, ENTRO_ERROR_ARGUMENT,
+                          "%s: not what the image has as tensor \"%s\": is it another one?", source->path,
+                          source->matrix->name);
     return ENTRO_OK;
 }
 
@@ -171,7 +178,8 @@ static enum entro_error describe(struct entro_cuda_host_model *host, const struc
     struct source *source = &host->sources[host->n_sources++];
     int encoding = encoding_of(matrix);
     if (matrix->n_rows > INT32_MAX || matrix->n_columns > INT32_MAX - PIECE)
-        return entro_fail(message, ENTRO_ERROR_UNSUPPORTED, "tensor \"%s\" is too large for the GPU", matrix->name);
+        return entro_fail(message, ENTRO_ERROR_UNSUPPORTED, "tensor \"%s\" is too large for the GPU",
+                          matrix->name);
     uint64_t n_elements = (uint64_t)matrix->n_rows * matrix->n_columns;
     *source = (struct source){.matrix = matrix,
                               .path = path_of(host->weights, matrix->data),
@@ -203,8 +211,9 @@ static enum entro_error describe(struct entro_cuda_host_model *host, const struc
     return check_outliers(matrix, message);
 }
 
-static enum entro_error describe_layer(struct entro_cuda_host_model *host, const struct entro_layer_weights *layer,
-                                       struct entro_cuda_layer *out, struct entro_message *message)
+static enum entro_error describe_layer(struct entro_cuda_host_model *host,
+                                       const struct entro_layer_weights *layer, struct entro_cuda_layer *out,
+                                       struct entro_message *message)
 {
     out->attention_norm = layer->attention_norm;
     out->n_qkv = (uint32_t)layer->n_qkv;
@@ -231,7 +240,8 @@ static enum entro_error describe_model(struct entro_cuda_host_model *host, const
     const struct entro_weights *weights = host->weights;
     size_t n_pairs = config->head_dim / 2;
     entro_rope_frequencies(&config->rope, weights->rope_factors, n_pairs, host->frequencies);
-    entro_rope_frequencies(&config->sliding_rope, weights->rope_factors, n_pairs, host->frequencies + n_pairs);
+    entro_rope_frequencies(&config->sliding_rope, weights->rope_factors, n_pairs,
+                           host->frequencies + n_pairs);
     host->model = (struct entro_cuda_model){
         .n_layers = (uint32_t)config->n_layers,
         .n_hidden = (uint32_t)config->n_hidden,
@@ -263,7 +273,8 @@ static enum entro_error describe_model(struct entro_cuda_host_model *host, const
     return error;
 }
 
-enum entro_error entro_cuda_host_model_create(struct entro_cuda_host_model **out, const struct entro_config *config,
+enum entro_error entro_cuda_host_model_create(struct entro_cuda_host_model **out,
+                                              const struct entro_config *config,
                                               const struct entro_weights *weights, bool direct_io,
                                               const struct entro_coded_source *coded,
                                               struct entro_message *message)

@@ -2,6 +2,7 @@
 #include "runner/engine.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,15 +21,18 @@ static enum entro_error choose_device(struct entro_engine *engine, const struct 
 {
     const char *device = options->device == NULL ? "auto" : options->device;
     const char *layers = options->gpu_layers == NULL ? "auto" : options->gpu_layers;
-    bool all = strcmp(layers, "all") == 0 || (layers[0] != '\0' && strspn(layers, "0123456789") == strlen(layers));
+    bool all =
+        strcmp(layers, "all") == 0 || (layers[0] != '\0' && strspn(layers, "0123456789") == strlen(layers));
     bool none = all && strspn(layers, "0") == strlen(layers);
     if (strcmp(device, "auto") != 0 && strcmp(device, "cpu") != 0 && strcmp(device, "cuda") != 0)
-        return entro_fail(message, ENTRO_ERROR_ARGUMENT, "--device %s: there is none of that name (auto, cuda or cpu)",
-                          device);
+        return entro_fail(message, ENTRO_ERROR_ARGUMENT,
+                          "--device %s: there is none of that name (auto, cuda or cpu)", device);
     if (!all && strcmp(layers, "auto") != 0)
-        return entro_fail(message, ENTRO_ERROR_ARGUMENT, "-ngl %s: no number of layers (0, all or auto)", layers);
+        return entro_fail(message, ENTRO_ERROR_ARGUMENT, "-ngl %s: no number of layers (0, all or auto)",
+                          layers);
     if ((none && strcmp(device, "cuda") == 0) || (all && !none && strcmp(device, "cpu") == 0))
-        return entro_fail(message, ENTRO_ERROR_ARGUMENT, "--device %s and -ngl %s exclude each other", device, layers);
+        return entro_fail(message, ENTRO_ERROR_ARGUMENT, "--device %s and -ngl %s exclude each other", device,
+                          layers);
     if (none || strcmp(device, "cpu") == 0)
         return ENTRO_OK;
     engine->wants_gpu = all || strcmp(device, "cuda") == 0;
@@ -37,17 +41,61 @@ static enum entro_error choose_device(struct entro_engine *engine, const struct 
     return engine->wants_gpu ? error : ENTRO_OK;
 }
 
+/* What the options want of the image's blocks. */
+struct coded_wish {
+    bool load, keep;  /* decoded by the GPU as they come, or ahead of each use */
+    const char *asks; /* the option that says so */
+};
+
+static enum entro_error read_coded_wish(const struct entro_engine_options *options, struct coded_wish *wish,
+                                        struct entro_message *message)
+{
+    const char *const named[] = {options->load, options->resident};
+    for (size_t i = 0; i < 2; i++)
+        if (named[i] != NULL && strcmp(named[i], "raw") != 0 && strcmp(named[i], "compressed") != 0)
+            return entro_fail(message, ENTRO_ERROR_ARGUMENT,
+                              "--%s %s: there is no such way (compressed or raw)",
+                              i == 0 ? "load" : "resident", named[i]);
+    wish->keep = options->resident != NULL && strcmp(options->resident, "compressed") == 0;
+    wish->asks = wish->keep               ? "--resident compressed"
+                 : options->image != NULL ? "--image"
+                                          : "--load compressed";
+    wish->load =
+        wish->keep || options->image != NULL || (options->load != NULL && strcmp(options->load, "raw") != 0);
+    if (wish->load && options->load != NULL && strcmp(options->load, "raw") == 0)
+        return entro_fail(message, ENTRO_ERROR_ARGUMENT, "--load raw and %s exclude each other", wish->asks);
+    return ENTRO_OK;
+}
+
+/* The CPU cannot do what `wish` says: an error, unless it only stands in for a GPU. */
+static enum entro_error check_coded_on_cpu(struct entro_engine *engine, const struct coded_wish *wish,
+                                           struct entro_message *message)
+{
+    size_t n = strlen(engine->fallback.text);
+    if (!wish->load)
+        return ENTRO_OK;
+    if (n == 0)
+        return entro_fail(message, ENTRO_ERROR_ARGUMENT,
+                          "%s: only a GPU decodes an image's blocks itself, and this runs on the CPU",
+                          wish->asks);
+    snprintf(engine->fallback.text + n, sizeof engine->fallback.text - n,
+             "; %s, which is for a GPU, does nothing", wish->asks);
+    return ENTRO_OK;
+}
+
 /* A model has to fit the GPU as a whole. */
-static enum entro_error check_layers(const struct entro_engine *engine, const struct entro_engine_options *options,
+static enum entro_error check_layers(const struct entro_engine *engine,
+                                     const struct entro_engine_options *options,
                                      struct entro_message *message)
 {
     const char *layers = options->gpu_layers;
     if (layers == NULL || engine->gpu == NULL || strspn(layers, "0123456789") != strlen(layers))
         return ENTRO_OK;
     if (strtoull(layers, NULL, 10) < engine->model.config.n_layers)
-        return entro_fail(message, ENTRO_ERROR_ARGUMENT,
-                          "-ngl %s: the model has %zu layers, and runs as a whole on the GPU (all) or on the CPU (0)",
-                          layers, engine->model.config.n_layers);
+        return entro_fail(
+            message, ENTRO_ERROR_ARGUMENT,
+            "-ngl %s: the model has %zu layers, and runs as a whole on the GPU (all) or on the CPU (0)",
+            layers, engine->model.config.n_layers);
     return ENTRO_OK;
 }
 
@@ -67,11 +115,14 @@ enum entro_error entro_engine_open(struct entro_engine *engine, const struct ent
                                    struct entro_message *message)
 {
     double start = entro_now_seconds();
+    struct coded_wish wish;
     enum entro_error error;
     if (options->directory == NULL)
         return entro_fail(message, ENTRO_ERROR_ARGUMENT, "no model: -m DIR names its directory");
     if ((error = choose_kernels(&engine->kernels, message)) != ENTRO_OK ||
-        (error = choose_device(engine, options, message)) != ENTRO_OK)
+        (error = read_coded_wish(options, &wish, message)) != ENTRO_OK ||
+        (error = choose_device(engine, options, message)) != ENTRO_OK ||
+        (engine->gpu == NULL && (error = check_coded_on_cpu(engine, &wish, message)) != ENTRO_OK))
         return error;
     entro_bus_error_explain(&engine->model.weights, "entrorun", ENTRO_EXIT_IO);
     if ((error = entro_model_open(&engine->model, options->directory, message)) != ENTRO_OK ||
@@ -106,26 +157,20 @@ static enum entro_error start_on_cpu(struct entro_engine *engine, const struct e
                               &engine->preload, message);
     if (error != ENTRO_OK)
         return error;
-    return entro_backend_cpu_create(&engine->backend, &engine->model.config, &engine->model.weights, n_context,
-                                    engine->pool, engine->kernels, message);
+    return entro_backend_cpu_create(&engine->backend, &engine->model.config, &engine->model.weights,
+                                    n_context, engine->pool, engine->kernels, message);
 }
 
 /* The image whose stored bytes the GPU is to decode, if the options ask for that: else *out stays NULL. */
-static enum entro_error open_image(struct entro_coded_source **out, const struct entro_engine_options *options,
+static enum entro_error open_image(struct entro_coded_source **out,
+                                   const struct entro_engine_options *options, const struct coded_wish *wish,
                                    struct entro_message *message)
 {
     char mounted[PATH_MAX];
-    const char *image = options->image, *load = options->load;
+    const char *image = options->image;
     *out = NULL;
-    if (load == NULL)
-        load = image != NULL ? "compressed" : "raw";
-    if (strcmp(load, "raw") == 0 && image == NULL)
+    if (!wish->load)
         return ENTRO_OK;
-    if (strcmp(load, "compressed") != 0)
-        return entro_fail(message, ENTRO_ERROR_ARGUMENT,
-                          strcmp(load, "raw") == 0 ? "--load %s and --image exclude each other"
-                                                   : "--load %s: there is no such way (compressed or raw)",
-                          load);
     enum entro_error error = ENTRO_OK;
     if (image == NULL) {
         error = entro_mounted_image(options->directory, mounted, sizeof mounted, message);
@@ -139,24 +184,30 @@ static enum entro_error start_on_gpu(struct entro_engine *engine, const struct e
                                      size_t n_context, struct entro_message *message)
 {
     struct entro_coded_source *coded;
-    enum entro_error error = open_image(&coded, options, message);
-    if (error != ENTRO_OK)
+    struct coded_wish wish;
+    enum entro_error error = read_coded_wish(options, &wish, message);
+    if (error != ENTRO_OK || (error = open_image(&coded, options, &wish, message)) != ENTRO_OK)
         return error;
     const struct entro_cuda_options settings = {.n_context = n_context,
                                                 .n_batch = GPU_BATCH,
                                                 .n_threads = entro_pool_threads(engine->pool),
                                                 .direct_io = options->direct_io,
-                                                .coded = coded};
-    error =
-        entro_backend_cuda_create(&engine->backend, engine->gpu, &engine->model.config, &engine->model.weights,
-                                  &settings, &engine->preload, message);
+                                                .coded = coded,
+                                                .keep_coded = wish.keep};
+    error = entro_backend_cuda_create(&engine->backend, engine->gpu, &engine->model.config,
+                                      &engine->model.weights, &settings, &engine->loaded, message);
     entro_coded_source_close(coded);
+    engine->preload = (struct entro_preload_figures){.read_bytes = engine->loaded.read_bytes,
+                                                     .seconds = engine->loaded.seconds};
     if (error == ENTRO_OK || engine->wants_gpu ||
         (error != ENTRO_ERROR_NO_MEMORY && error != ENTRO_ERROR_UNSUPPORTED))
         return error;
     engine->fallback = *message;
     entro_gpu_close(engine->gpu);
     engine->gpu = NULL;
+    error = check_coded_on_cpu(engine, &wish, message);
+    if (error != ENTRO_OK)
+        return error;
     return start_on_cpu(engine, options, n_context, message);
 }
 

@@ -19,15 +19,16 @@
 struct entro_engine_options {
     const char *directory;
     const char *device;     /* "auto", "cuda" or "cpu"; NULL: auto */
-    const char *gpu_layers; /* "0" (the CPU), "all" or at least as many as there are (the GPU), "auto"; NULL: auto */
+    const char *gpu_layers; /* "0": the CPU; "all" or no fewer than there are: the GPU; "auto"; NULL: auto */
     int64_t n_context;      /* 0: the model's own */
     int64_t n_threads;      /* 0 and -1: one for each processor */
     int64_t n_batch;        /* tokens of a prompt between two looks at an interruption */
     int64_t n_ubatch;       /* tokens that are computed together, as far as the backend has room */
     bool no_preload;        /* weights that are not in memory come as they are used */
     bool direct_io;         /* ... are read past the page cache */
-    const char *load;       /* "compressed": a GPU is to decode the image's stored bytes; "raw"; NULL: by `image` */
-    const char *image;      /* NULL: the one that is mounted */
+    const char *load;  /* "compressed": a GPU decodes the image's stored bytes; "raw"; NULL: by the others */
+    const char *image; /* NULL: the one that is mounted */
+    const char *resident; /* "compressed": a GPU's memory holds the stored bytes; "raw"; NULL: raw */
 };
 
 /* What the options are where nothing is said. */
@@ -60,8 +61,13 @@ struct entro_engine_options {
      "what goes to a GPU: compressed, the image's blocks as they\n"                                                  \
      "are, which it decodes itself; raw (default)",                                                                  \
      &(o).load, 0, 0},                                                                                               \
+    {ENTRO_OPTION_TEXT, "--resident", "HOW",                                                                         \
+     "what stays in a GPU's memory: compressed, the image's blocks,\n"                                               \
+     "each layer decoded ahead of each use: takes less memory, but\n"                                                \
+     "more time for each token; raw (default)",                                                                      \
+     &(o).resident, 0, 0},                                                                                           \
     {ENTRO_OPTION_TEXT, "--image", "FILE",                                                                           \
-     "the image that DIR is a mount of, for --load compressed\n(default: as the list of mounts has it)",             \
+     "the image that DIR is a mount of, for compressed\n(default: as the list of mounts has it)",                    \
      &(o).image, 0, 0},                                                                                              \
     {ENTRO_OPTION_TEXT, "-dev, --device", "NAME",                                                                    \
      "cuda, cpu or auto: the GPU where there is one that can run\n"                                                 \
@@ -80,17 +86,19 @@ struct entro_engine {
     struct entro_backend *backend;
     size_t n_batch; /* tokens a call of `forward` should take at most */
     size_t n_context;
-    struct entro_preload_figures preload; /* of a GPU: all weights, into its memory */
+    struct entro_preload_figures preload; /* of a GPU: all weights, into its memory, as they went there */
+    struct entro_cuda_loaded loaded;      /* of a GPU */
     double open_seconds;
-    struct entro_gpu *gpu;              /* NULL: the CPU runs the model */
-    bool wants_gpu;                     /* nothing else will do */
-    struct entro_message fallback;      /* why it is the CPU where a GPU was to be used if possible; or empty */
+    struct entro_gpu *gpu;         /* NULL: the CPU runs the model */
+    bool wants_gpu;                /* nothing else will do */
+    struct entro_message fallback; /* why it is the CPU where a GPU was to be used if possible; or empty */
 };
 
 /*
  * Checks the options and opens the model into *engine, which must be zero and stay where it is; a SIGBUS of
  * its weights is explained from here on. After either call entro_engine_close frees what there is, also on
- * failure. ENTRO_ERROR_ARGUMENT (no directory, a context that the model was not made for, no such device),
+ * failure. ENTRO_ERROR_ARGUMENT (no directory, a context that the model was not made for, no such device,
+ * compressed weights for the CPU),
  * those of entro_gpu_open where nothing but a GPU will do, and those of entro_model_open.
  */
 enum entro_error entro_engine_open(struct entro_engine *engine, const struct entro_engine_options *options,

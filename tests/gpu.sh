@@ -1,11 +1,13 @@
 #!/bin/sh
 # Checks and measures the GPU backend on a machine with a GPU, by nothing but the CUDA toolkit (nvcc, cuBLAS), a C
-# compiler and this repository: no network, no other library, no CMake.
+# compiler and this repository: no network, no other library, no CMake. Where the programs' libraries and CMake are
+# there too, the programs are built and tests/cuda/gpu_programs.sh checks texts and measures loading with them.
 #   tests/gpu.sh [check|bench|all] [BUILD_DIR]          all by default; a folder in /tmp
 # ENTRO_GPU_COMPILE_ONLY=1 ARCH=90 only compiles, also where there is no GPU.
-# Every kernel against its plain C twin, models against the CPU backend, both under compute-sanitizer where there is
-# one; then the card's bandwidth, the kernels', and a model of Mistral 7B's shape. Exits 0 where all agree, 77 where
-# there is no GPU or no nvcc.
+# Every kernel against its plain C twin, models against the CPU backend, the block decoder against the encoder and on
+# damaged blocks, all under compute-sanitizer where there is one; then the card's bandwidth, the kernels', the block
+# decoder's, and a model of Mistral 7B's shape. At the end a table of all. Exits 0 where all agree, 77 where there is
+# no GPU or no nvcc.
 set -eu
 what=${1:-all}
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -64,34 +66,98 @@ compile tests/cuda/gpu_model.c ""
 # call these.
 $cc $objects -no-pie -Wl,--defsym=entro_coded_stream_create=0,--defsym=entro_coded_stream_free=0,--defsym=entro_coded_fill=0 \
     -o "$build/gpu_model" -lm -lpthread -ldl
+
+# The block decoder's program, and the encoder that it takes its blocks from.
+objects=
+for source in codec/block codec/codebook codec/error codec/histogram codec/joint_lengths codec/lengths codec/pivot_decode \
+    codec/pivot_encode codec/pivot_kernels codec/pivot_plan codec/pivot_portable codec/pivot_range codec/pivot_root \
+    codec/pivot_rows codec/pivot_walk runner/coded_plan tests/cuda/plain_checksum; do
+    compile $source.c ""
+done
+case $(uname -m) in
+x86_64)
+    avx512=-mavx512f
+    for extension in bw vl dq vbmi vbmi2 vpopcntdq; do avx512="$avx512 -mavx512$extension"; done
+    compile codec/pivot_avx2.c "-mavx2 -mbmi2 -mpopcnt"
+    compile codec/pivot_avx512.c "$avx512 -mbmi2 -mpopcnt"
+    ;;
+aarch64) compile codec/pivot_neon.c "" ;;
+esac
+$cuda tests/bench/bench_gpu_decode.cu "$build/decode_kernel.o" $objects -o "$build/bench_gpu_decode" -lm
+
+# All programs, where they can be built; the plug-in is the one from above.
+programs=
+if command -v cmake > "$build/programs.txt" 2>&1 && command -v pkg-config >> "$build/programs.txt" &&
+    pkg-config --exists libxxhash 'jansson >= 2.12' 'fuse3 >= 3.12' 'libpcre2-8 >= 10.40' libutf8proc; then
+    echo "building the programs"
+    if cmake -S . -B "$build/programs" -DCMAKE_BUILD_TYPE=Release -DENTRO_CUDA=OFF -DBUILD_TESTING=OFF \
+        >> "$build/programs.txt" 2>&1 && cmake --build "$build/programs" -j "$(nproc)" >> "$build/programs.txt" 2>&1; then
+        programs="$build/programs"
+    else
+        echo "the programs do not build: see $build/programs.txt"
+        exit 1
+    fi
+else
+    echo "the programs are left out: no cmake, pkg-config, or one of xxHash, jansson, FUSE 3, PCRE2, utf8proc"
+fi
 [ "${ENTRO_GPU_COMPILE_ONLY:-}" = "" ] || { echo "compiled; nothing was run"; exit 0; }
 
 export ENTRORUN_CUDA_PLUGIN="$build/libentrorun-cuda.so"
 failed=0
+table="$build/table.txt"
+: > "$table"
+# check NAME COMMAND...: a line of the table by how it ends.
+check() {
+    name=$1
+    shift
+    echo; echo "== $name"
+    if "$@"; then result=passed; else result=FAILED failed=1; fi
+    printf '%-58s %s\n' "$name" "$result" >> "$table"
+}
+# measure NAME COMMAND...: all that it prints is part of the table.
+measure() {
+    name=$1
+    shift
+    echo; echo "== $name"
+    if "$@" > "$build/measured.txt"; then result=; else result=" FAILED" failed=1; fi
+    cat "$build/measured.txt"
+    { printf '\n%s%s\n' "$name" "$result"; cat "$build/measured.txt"; } >> "$table"
+}
+sanitize() {
+    "$sanitizer" --tool "$@" > "$build/sanitizer.txt" 2>&1
+    status=$?
+    tail -n 1 "$build/sanitizer.txt"
+    return $status
+}
 if [ "$what" != bench ]; then
-    echo; echo "== kernels against their twins"
-    "$build/check_kernels" || failed=1
-    echo; echo "== models against the CPU"
-    "$build/gpu_model" check || failed=1
+    check "kernels against their twins" "$build/check_kernels"
+    check "models against the CPU (1e-2 of the logits, same text)" "$build/gpu_model" check
+    check "decoded blocks are the encoder's" "$build/bench_gpu_decode" 8
+    check "damaged blocks do no harm" "$build/bench_gpu_decode" 1 damaged
     sanitizer=$(command -v compute-sanitizer || echo "$(dirname "$nvcc")/compute-sanitizer")
     if [ -x "$sanitizer" ]; then
         for tool in memcheck racecheck initcheck synccheck; do
-            echo; echo "== compute-sanitizer $tool"
-            for program in "$build/check_kernels" "$build/gpu_model check"; do
-                "$sanitizer" --tool $tool --error-exitcode 9 $program > "$build/$tool.txt" 2>&1 || failed=1
-                tail -n 1 "$build/$tool.txt"
+            for program in "check_kernels" "gpu_model check" "bench_gpu_decode 1" "bench_gpu_decode 1 damaged"; do
+                check "compute-sanitizer $tool: $program" sanitize $tool --error-exitcode 9 "$build"/$program
             done
         done
     else
-        echo; echo "compute-sanitizer: none here, left out"
+        echo "compute-sanitizer: none here, left out" | tee -a "$table"
+    fi
+    if [ -n "$programs" ]; then
+        check "the programs: same texts as on the CPU" tests/cuda/gpu_programs.sh check "$programs" "$build/work"
+    else
+        echo "the programs: not built here, left out" | tee -a "$table"
     fi
 fi
 if [ "$what" != check ]; then
-    echo; echo "== kernels"
-    "$build/bench_kernels"
-    echo; echo "== a model of Mistral 7B's shape"
-    "$build/gpu_model" u8
-    "$build/gpu_model" u4
+    measure "kernels" "$build/bench_kernels"
+    measure "block decoder" "$build/bench_gpu_decode"
+    measure "a model of Mistral 7B's shape, u8" "$build/gpu_model" u8
+    measure "a model of Mistral 7B's shape, u4" "$build/gpu_model" u4
+    [ -z "$programs" ] || measure "loading and generating" tests/cuda/gpu_programs.sh bench "$programs" "$build/work"
 fi
-[ $failed = 0 ] && echo && echo "all checks passed"
+echo; echo "== table"
+cat "$table"
+[ $failed = 0 ] && [ "$what" != bench ] && echo && echo "all checks passed"
 exit $failed

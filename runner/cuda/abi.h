@@ -14,18 +14,19 @@ extern "C" {
 #endif
 
 /* Raised with every change of anything here; a plug-in of another version is refused. */
-#define ENTRO_CUDA_ABI_VERSION 2U
+#define ENTRO_CUDA_ABI_VERSION 3U
 
 /* The one symbol of the plug-in, a struct entro_cuda_plugin. */
 #define ENTRO_CUDA_PLUGIN_SYMBOL "entro_cuda_plugin"
 
 enum entro_cuda_status {
     ENTRO_CUDA_OK,
-    ENTRO_CUDA_NO_DEVICE, /* no driver, an old one, no card, or one that the kernels were not built for */
-    ENTRO_CUDA_NO_MEMORY, /* on the card or in the host's pinned memory; nothing is left allocated */
-    ENTRO_CUDA_SOURCE,    /* `fill` failed, with a message of its own */
-    ENTRO_CUDA_FAILED,    /* a CUDA call failed for another reason */
-    ENTRO_CUDA_NO_NUMBERS /* results are NaN or infinite */
+    ENTRO_CUDA_NO_DEVICE,   /* no driver, an old one, no card, or one that the kernels were not built for */
+    ENTRO_CUDA_NO_MEMORY,   /* on the card or in the host's pinned memory; nothing is left allocated */
+    ENTRO_CUDA_SOURCE,      /* `fill` failed, with a message of its own */
+    ENTRO_CUDA_FAILED,      /* a CUDA call failed for another reason */
+    ENTRO_CUDA_UNSUPPORTED, /* a model that the kernels cannot take */
+    ENTRO_CUDA_NO_NUMBERS   /* results are NaN or infinite */
 };
 
 enum entro_cuda_encoding {
@@ -113,8 +114,9 @@ struct entro_cuda_model {
 
 struct entro_cuda_settings {
     uint64_t n_context;
-    uint32_t n_batch;   /* tokens that are computed together, at most */
-    uint32_t n_threads; /* that read weights; at least 1 */
+    uint32_t n_batch;    /* tokens that are computed together, at most */
+    uint32_t n_threads;  /* that read weights; at least 1 */
+    uint32_t keep_coded; /* the layers' coded matrices stay so, and are decoded ahead of each use */
 };
 
 /* What a probe and a load tell. */
@@ -127,9 +129,12 @@ struct entro_cuda_device {
 };
 
 struct entro_cuda_figures {
-    uint64_t weight_bytes; /* read and copied */
-    uint64_t cache_bytes;  /* keys and values */
-    uint64_t work_bytes;   /* everything else on the card */
+    uint64_t read_bytes;   /* copied to the card: as the image stores them where they are decoded there */
+    uint64_t weight_bytes; /* matrices in the card's memory; of coded ones also the ring that they are decoded
+                              to */
+    uint64_t decoded_bytes; /* what they would take if all were decoded */
+    uint64_t cache_bytes;   /* keys and values */
+    uint64_t work_bytes;    /* everything else on the card */
     double load_seconds;
 };
 

@@ -26,6 +26,7 @@
 #define ENTRO_CUDA_DECODE_BLOCK_CUH
 
 #include "decode.h"
+#include "decode_indices.h"
 #include "device.h"
 
 #ifdef ENTRO_CUDA_EMULATED
@@ -36,13 +37,6 @@
 
 /* Threads that decode a block together. At least 256: a step each. */
 #define ENTRO_DECODE_THREADS 512
-
-/* A word of stored bits, and the ones in all words before it. */
-struct __align__(8) entro_ranked_word
-{
-    uint32_t bits;
-    uint32_t ones;
-};
 
 /* Where a child leads: a kind in the upper half, a symbol or a step in the lower. */
 #define ENTRO_REF_CONSTANT 0x00000U
@@ -100,32 +94,12 @@ static __device__ __forceinline__ bool entro_is_merge(const struct entro_decode_
            entro_packed_count(t, step->split_leaf, step->end_leaf) != 0;
 }
 
-/* The ones before a bit of the words, and the bit itself. */
-static __device__ __forceinline__ uint32_t entro_rank(const struct entro_ranked_word *words, uint32_t bit,
-                                                      uint32_t *value)
-{
-    struct entro_ranked_word word = words[bit / 32];
-    uint32_t place = bit % 32;
-    *value = word.bits >> place & 1;
-    return word.ones + (uint32_t)__popc(word.bits & ~(0xffffffffU << place));
-}
-
-/* `width` (1 to 8) bits from a bit of the words on; the word behind the last one is readable. */
-static __device__ __forceinline__ uint32_t entro_bits(const struct entro_ranked_word *words, uint32_t bit,
-                                                      uint32_t width)
-{
-    uint32_t bits = __funnelshift_r(words[bit / 32].bits, words[bit / 32 + 1].bits, bit % 32);
-    return bits & ((1U << width) - 1);
-}
-
-/* Where in the scratch buffer the list of a subtree begins: a multiple of 4, and lists have 4 bytes between
- * them. */
+/* Where in the scratch buffer the list of a subtree begins. */
 static __device__ __forceinline__ uint32_t entro_list_place(const struct entro_decode_tables *t,
                                                             const struct entro_cuda_step *step)
 {
-    return (entro_symbols_before(t, step->first_leaf) + 4U * step->first_leaf) & ~3U;
+    return entro_list_offset(entro_symbols_before(t, step->first_leaf), step->first_leaf);
 }
-#define ENTRO_LISTS_BYTES(size) ((size) + 4U * (ENTRO_CUDA_MAX_LEAVES + 2))
 
 /* What a subtree with symbols is to something above it; `merge` the kind where it is a merge. */
 static __device__ uint32_t entro_reference(const struct entro_cuda_plan *plan,

@@ -36,6 +36,34 @@ uint32_t entro_gpu_n_splits(const struct entro_gpu_state *self, uint32_t n_token
     return (uint32_t)(n_splits < n_steps ? n_splits : n_steps);
 }
 
+/* --- layers that stay coded --- */
+
+static void keep_resident_error(struct entro_gpu_state *self, cudaError_t error)
+{
+    if (self->resident_error == cudaSuccess)
+        self->resident_error = error;
+}
+
+void entro_gpu_begin_layers(struct entro_gpu_state *self)
+{
+    if (self->resident != NULL)
+        keep_resident_error(self, entro_gpu_resident_start(self->resident, self->stream));
+}
+
+void entro_gpu_begin_layer(struct entro_gpu_state *self, uint32_t layer)
+{
+    if (self->layers[layer].group != ENTRO_GPU_NO_GROUP)
+        keep_resident_error(self,
+                            entro_gpu_resident_use(self->resident, self->layers[layer].group, self->stream));
+}
+
+void entro_gpu_end_layer(struct entro_gpu_state *self, uint32_t layer)
+{
+    if (self->layers[layer].group != ENTRO_GPU_NO_GROUP)
+        keep_resident_error(self,
+                            entro_gpu_resident_done(self->resident, self->layers[layer].group, self->stream));
+}
+
 /* --- one token --- */
 
 /* The input of each matrix; matrices with the same factors and encoding share one. */
@@ -283,14 +311,17 @@ static void run_attention(struct entro_gpu_state *self, const struct entro_gpu_l
 void entro_gpu_run_layers(struct entro_gpu_state *self, uint32_t n_tokens)
 {
     struct entro_gpu_step step = step_of(self, n_tokens);
+    entro_gpu_begin_layers(self);
     entro_gpu_embed(&self->embedding, step.tokens, n_tokens, self->model.embedding_scale, self->x,
                     self->stream);
     for (uint32_t i = 0; i < self->model.n_layers; i++) {
+        entro_gpu_begin_layer(self, i);
         run_attention(self, &self->layers[i], n_tokens);
         if (n_tokens == 1)
             run_mlp_of_one(self, &self->layers[i]);
         else
             run_mlp_of_batch(self, &self->layers[i], n_tokens);
+        entro_gpu_end_layer(self, i);
     }
     entro_gpu_check_finite(self->x, (uint64_t)n_tokens * self->model.n_hidden,
                            self->step + ENTRO_GPU_STEP_FLAG, self->stream);

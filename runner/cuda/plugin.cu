@@ -78,7 +78,11 @@ static int create(void **out, const struct entro_cuda_model *model,
 static int check(struct entro_gpu_state *self, cudaError_t error, struct entro_cuda_message *message)
 {
     cudaError_t later = cudaStreamSynchronize(self->stream), launch = cudaGetLastError();
-    error = error != cudaSuccess ? error : later != cudaSuccess ? later : launch;
+    error = error != cudaSuccess    ? error
+            : later != cudaSuccess  ? later
+            : launch != cudaSuccess ? launch
+                                    : self->resident_error;
+    self->resident_error = cudaSuccess;
     if (error != cudaSuccess || self->blas_failed) {
         snprintf(message->text, sizeof message->text, "the GPU failed: %s",
                  error != cudaSuccess ? cudaGetErrorString(error) : "a matrix product of cuBLAS");

@@ -1,6 +1,7 @@
 /*
- * A model in GPU memory; see state.h. Everything lies in one allocation, laid out twice: once to know how
- * much it takes, so that a card that is too small is told before anything is read, and once in earnest.
+ * A model in GPU memory; see state.h. Everything but layers that stay coded lies in one allocation, laid out
+ * twice: once to know how much it takes, so that a card that is too small is told before anything is read,
+ * and once in earnest.
  */
 #include <math.h>
 #include <stdio.h>
@@ -11,7 +12,6 @@
 #include "runner/cuda/decode.h"
 #include "runner/cuda/loader.h"
 #include "runner/cuda/state.h"
-#include "runner/cuda/store.h"
 
 #define ALIGNMENT      256U
 #define GIB            1073741824.0
@@ -26,9 +26,18 @@ struct plan {
     uint64_t used; /* UINT64_MAX: too much to count */
     struct entro_gpu_load *loads;
     size_t n_loads;
-    struct entro_gpu_coded_tensor *coded;
+    struct entro_gpu_coded_tensor *coded; /* decoded when they are loaded */
     size_t n_coded;
-    uint64_t load_bytes;
+    struct entro_gpu_coded_tensor *kept; /* those that stay coded, a group a layer */
+    size_t n_kept;
+    bool keeps_coded;
+    struct entro_gpu_resident *resident; /* where they lie; NULL: not yet known */
+    struct entro_gpu_layer *layer;       /* whose matrices are placed; NULL: none's */
+    uint32_t n_groups;
+    uint64_t group_bytes;  /* of the layer's */
+    uint64_t matrix_bytes; /* in the arena */
+    uint64_t decoded_bytes;
+    uint64_t read_bytes;
     cudaError_t error;
     bool no_memory; /* of the host */
 };
@@ -117,6 +126,49 @@ static bool is_codes(const struct entro_cuda_matrix *matrix)
     return matrix->encoding == ENTRO_CUDA_U8 || matrix->encoding == ENTRO_CUDA_U4;
 }
 
+/* Where a matrix will be while its layer is used. */
+static uint8_t *keep_coded(struct plan *plan, const struct entro_cuda_matrix *matrix)
+{
+    uint64_t at, rounded;
+    if (plan->layer->group == ENTRO_GPU_NO_GROUP) {
+        plan->layer->group = plan->n_groups++;
+        plan->group_bytes = 0;
+    }
+    at = plan->group_bytes;
+    if (__builtin_add_overflow(matrix->size_bytes, (uint64_t)ALIGNMENT - 1, &rounded) ||
+        __builtin_add_overflow(at, rounded / ALIGNMENT * ALIGNMENT, &plan->group_bytes)) {
+        plan->used = UINT64_MAX;
+        return NULL;
+    }
+    plan->kept[plan->n_kept].coded = matrix->coded;
+    plan->kept[plan->n_kept].source = matrix->coded_source;
+    plan->kept[plan->n_kept].group = plan->layer->group;
+    plan->kept[plan->n_kept++].target = at;
+    return plan->resident == NULL ? NULL : entro_gpu_resident_base(plan->resident, plan->layer->group) + at;
+}
+
+/* Memory for the elements, and what has to be loaded there. */
+static uint8_t *place_elements(struct plan *plan, const struct entro_cuda_matrix *matrix)
+{
+    bool is_coded = matrix->coded != NULL && matrix->coded->size_bytes == matrix->size_bytes;
+    plan->decoded_bytes += matrix->size_bytes;
+    plan->read_bytes += is_coded ? matrix->coded->stored_bytes : matrix->size_bytes;
+    if (is_coded && plan->keeps_coded && plan->layer != NULL)
+        return keep_coded(plan, matrix);
+    uint8_t *data = static_cast<uint8_t *>(take(plan, matrix->size_bytes, 1));
+    plan->matrix_bytes += matrix->size_bytes;
+    if (is_coded) {
+        plan->coded[plan->n_coded].coded = matrix->coded;
+        plan->coded[plan->n_coded].source = matrix->coded_source;
+        plan->coded[plan->n_coded++].target = data == NULL ? 0 : (uint64_t)(data - plan->base);
+    } else {
+        plan->loads[plan->n_loads].source = matrix->source;
+        plan->loads[plan->n_loads].size_bytes = matrix->size_bytes;
+        plan->loads[plan->n_loads++].target = data;
+    }
+    return data;
+}
+
 /* `before`, which is on the card as `placed`, lends its factors and its memory where they are the same. */
 static void place_matrix(struct plan *plan, const struct entro_cuda_matrix *matrix,
                          const struct entro_cuda_matrix *before, const struct entro_gpu_matrix *placed,
@@ -130,21 +182,7 @@ static void place_matrix(struct plan *plan, const struct entro_cuda_matrix *matr
     out->n_rows = (uint32_t)matrix->n_rows;
     out->n_columns = (uint32_t)matrix->n_columns;
     out->encoding = matrix->encoding;
-    uint8_t *data = static_cast<uint8_t *>(take(plan, matrix->size_bytes, 1));
-    out->data = data;
-    bool is_coded = matrix->coded != NULL && matrix->coded->size_bytes == matrix->size_bytes;
-    if (plan->base != NULL && is_coded) {
-        plan->coded[plan->n_coded].coded = matrix->coded;
-        plan->coded[plan->n_coded].source = matrix->coded_source;
-        plan->coded[plan->n_coded].target = (uint64_t)(data - plan->base);
-    } else if (plan->base != NULL) {
-        plan->loads[plan->n_loads].source = matrix->source;
-        plan->loads[plan->n_loads].size_bytes = matrix->size_bytes;
-        plan->loads[plan->n_loads].target = data;
-    }
-    plan->n_coded += is_coded;
-    plan->n_loads += !is_coded;
-    plan->load_bytes += matrix->size_bytes;
+    out->data = place_elements(plan, matrix);
     if (!is_codes(matrix))
         return;
     out->scale = matrix->scale;
@@ -175,6 +213,8 @@ static void place_layer(struct plan *plan, const struct entro_cuda_model *model,
     out->n_qkv = layer->n_qkv;
     out->n_gate_up = layer->n_gate_up;
     out->window = layer->window;
+    out->group = ENTRO_GPU_NO_GROUP;
+    plan->layer = out;
     out->attention_norm = place_vector(plan, layer->attention_norm, n_hidden);
     out->qkv_bias =
         place_vector(plan, layer->qkv_bias, (model->n_heads + 2 * (uint64_t)model->n_kv_heads) * head_dim);
@@ -187,6 +227,7 @@ static void place_layer(struct plan *plan, const struct entro_cuda_model *model,
     place_matrices(plan, &layer->attention_output, 1, &out->attention_output);
     place_matrices(plan, layer->gate_up, layer->n_gate_up, out->gate_up);
     place_matrices(plan, &layer->down, 1, &out->down);
+    plan->layer = NULL;
 }
 
 static void place_weights(struct entro_gpu_state *self, struct plan *plan,
@@ -254,17 +295,19 @@ static int failed(struct entro_cuda_message *message, const char *what, cudaErro
     return ENTRO_CUDA_FAILED;
 }
 
-/* How much memory there must be; the allocation itself where there is as much. */
-static int allocate(struct entro_gpu_state *self, uint64_t needed_bytes,
+/* How much memory there must be, of which others allocate kept_bytes; the allocation itself where there is as
+ * much. */
+static int allocate(struct entro_gpu_state *self, uint64_t own_bytes, uint64_t kept_bytes,
                     const struct entro_cuda_figures *figures, struct entro_cuda_message *message)
 {
     size_t free_bytes = 0, total_bytes = 0;
+    uint64_t needed_bytes = own_bytes > UINT64_MAX - kept_bytes ? UINT64_MAX : own_bytes + kept_bytes;
     cudaError_t error = cudaMemGetInfo(&free_bytes, &total_bytes);
     if (error == cudaSuccess && needed_bytes <= free_bytes)
-        error = cudaMalloc(reinterpret_cast<void **>(&self->arena), needed_bytes);
+        error = cudaMalloc(reinterpret_cast<void **>(&self->arena), own_bytes);
     else if (error == cudaSuccess)
         error = cudaErrorMemoryAllocation;
-    self->arena_bytes = needed_bytes;
+    self->arena_bytes = own_bytes;
     if (error == cudaSuccess)
         return ENTRO_CUDA_OK;
     self->arena = NULL;
@@ -320,14 +363,17 @@ static void prepare_all_outliers(struct entro_gpu_state *self)
     prepare_outliers_of(self, &self->embedding);
     if (self->output.data != self->embedding.data)
         prepare_outliers_of(self, &self->output);
+    entro_gpu_begin_layers(self);
     for (uint32_t i = 0; i < self->model.n_layers; i++) {
         const struct entro_gpu_layer *layer = &self->layers[i];
+        entro_gpu_begin_layer(self, i); /* the codes in place of the outliers are read */
         for (uint32_t j = 0; j < layer->n_qkv; j++)
             prepare_outliers_of(self, &layer->qkv[j]);
         prepare_outliers_of(self, &layer->attention_output);
         for (uint32_t j = 0; j < layer->n_gate_up; j++)
             prepare_outliers_of(self, &layer->gate_up[j]);
         prepare_outliers_of(self, &layer->down);
+        entro_gpu_end_layer(self, i);
     }
 }
 
@@ -359,6 +405,34 @@ static int open_stream(struct entro_gpu_state *self, struct entro_cuda_message *
     return ENTRO_CUDA_OK;
 }
 
+/* The same for both times but the memory: lists for as many matrices as there can be. */
+static bool open_plan(struct plan *plan, const struct entro_cuda_model *model, bool keeps_coded)
+{
+    size_t n = (size_t)model->n_layers * 7 + 2;
+    memset(plan, 0, sizeof *plan);
+    plan->keeps_coded = keeps_coded;
+    plan->loads = static_cast<struct entro_gpu_load *>(calloc(n, sizeof *plan->loads));
+    plan->coded = static_cast<struct entro_gpu_coded_tensor *>(calloc(n, sizeof *plan->coded));
+    plan->kept = static_cast<struct entro_gpu_coded_tensor *>(calloc(n, sizeof *plan->kept));
+    return plan->loads != NULL && plan->coded != NULL && plan->kept != NULL;
+}
+
+static void rewind_plan(struct plan *plan, uint8_t *base, struct entro_gpu_resident *resident)
+{
+    plan->base = base;
+    plan->resident = resident;
+    plan->used = plan->matrix_bytes = plan->decoded_bytes = plan->read_bytes = 0;
+    plan->n_loads = plan->n_coded = plan->n_kept = 0;
+    plan->n_groups = 0;
+}
+
+static void close_plan(struct plan *plan)
+{
+    free(plan->loads);
+    free(plan->coded);
+    free(plan->kept);
+}
+
 /* Everything that `plan` places; the second time with memory. */
 static void *lay_out(struct entro_gpu_state *self, struct plan *plan, const struct entro_cuda_model *model,
                      struct entro_cuda_figures *figures)
@@ -368,10 +442,32 @@ static void *lay_out(struct entro_gpu_state *self, struct plan *plan, const stru
     place_cache(self, plan);
     uint64_t cache_end = plan->used;
     void *workspace = place_work(self, plan);
-    figures->weight_bytes = plan->load_bytes;
+    figures->read_bytes = plan->read_bytes;
+    figures->weight_bytes = plan->matrix_bytes;
+    figures->decoded_bytes = plan->decoded_bytes;
     figures->cache_bytes = cache_end - weights_end;
-    figures->work_bytes = plan->used - cache_end + (weights_end - plan->load_bytes);
+    figures->work_bytes = plan->used - cache_end + (weights_end - plan->matrix_bytes);
     return workspace;
+}
+
+/* Reads everything into its place, which `plan` says. */
+static int fill_memory(struct entro_gpu_state *self, struct plan *plan, const struct entro_cuda_model *model,
+                       unsigned n_threads, struct entro_cuda_message *message)
+{
+    int status = ENTRO_CUDA_OK;
+    if (plan->no_memory) {
+        snprintf(message->text, sizeof message->text, "no memory for the lists of outliers");
+        return ENTRO_CUDA_NO_MEMORY;
+    }
+    if (plan->error != cudaSuccess)
+        return failed(message, "copying vectors to the GPU", plan->error);
+    if (plan->n_loads > 0)
+        status =
+            entro_gpu_load_all(plan->loads, plan->n_loads, model->fill, n_threads, self->stream, message);
+    if (status == ENTRO_CUDA_OK && plan->n_coded > 0)
+        status = entro_gpu_load_coded(plan->coded, plan->n_coded, self->arena, model->fill_coded, n_threads,
+                                      self->stream, message);
+    return status;
 }
 
 static int load(struct entro_gpu_state *self, const struct entro_cuda_model *model,
@@ -380,44 +476,40 @@ static int load(struct entro_gpu_state *self, const struct entro_cuda_model *mod
 {
     struct plan plan;
     double start = now_seconds();
-    memset(&plan, 0, sizeof plan);
-    lay_out(self, &plan, model, figures);
-    int status = allocate(self, plan.used, figures, message);
-    if (status != ENTRO_CUDA_OK || (status = allocate_host(self, model, message)) != ENTRO_CUDA_OK)
-        return status;
-    size_t n_loads = plan.n_loads, n_coded = plan.n_coded;
-    memset(&plan, 0, sizeof plan);
-    plan.base = self->arena;
-    plan.loads = static_cast<struct entro_gpu_load *>(calloc(n_loads + 1, sizeof *plan.loads));
-    plan.coded = static_cast<struct entro_gpu_coded_tensor *>(calloc(n_coded + 1, sizeof *plan.coded));
-    if (plan.loads == NULL || plan.coded == NULL) {
-        free(plan.loads);
-        free(plan.coded);
-        snprintf(message->text, sizeof message->text, "no memory for a list of %zu tensors",
-                 n_loads + n_coded);
-        return ENTRO_CUDA_NO_MEMORY;
+    uint64_t kept_bytes = 0;
+    int status = ENTRO_CUDA_NO_MEMORY;
+    if (!open_plan(&plan, model, settings->keep_coded != 0)) {
+        snprintf(message->text, sizeof message->text, "no memory for a list of the tensors");
+        goto close;
     }
-    void *workspace = lay_out(self, &plan, model, figures);
-    cublasSetWorkspace(self->blas, workspace, BLAS_WORKSPACE);
-    if (plan.no_memory) {
-        snprintf(message->text, sizeof message->text, "no memory for the lists of outliers");
-        status = ENTRO_CUDA_NO_MEMORY;
-    } else if (plan.error != cudaSuccess)
-        status = failed(message, "copying vectors to the GPU", plan.error);
-    else
-        status =
-            entro_gpu_load_all(plan.loads, n_loads, model->fill, settings->n_threads, self->stream, message);
-    if (status == ENTRO_CUDA_OK && n_coded > 0)
-        status = entro_gpu_load_coded(plan.coded, n_coded, self->arena, model->fill_coded,
-                                      settings->n_threads, self->stream, message);
-    free(plan.loads);
-    free(plan.coded);
+    lay_out(self, &plan, model, figures);
+    if (plan.n_kept > 0)
+        kept_bytes = entro_gpu_resident_bytes(plan.kept, plan.n_kept);
+    figures->weight_bytes =
+        kept_bytes > UINT64_MAX - plan.matrix_bytes ? UINT64_MAX : plan.matrix_bytes + kept_bytes;
+    status = allocate(self, plan.used, kept_bytes, figures, message);
+    if (status == ENTRO_CUDA_OK)
+        status = allocate_host(self, model, message);
+    if (status == ENTRO_CUDA_OK && plan.n_kept > 0)
+        status = entro_gpu_resident_create(&self->resident, plan.kept, plan.n_kept, model->fill_coded,
+                                           settings->n_threads, message);
+    if (status != ENTRO_CUDA_OK)
+        goto close;
+    rewind_plan(&plan, self->arena, self->resident);
+    cublasSetWorkspace(self->blas, lay_out(self, &plan, model, figures), BLAS_WORKSPACE);
+    if (self->resident != NULL)
+        figures->weight_bytes += entro_gpu_resident_size(self->resident);
+    status = fill_memory(self, &plan, model, settings->n_threads, message);
+close:
+    close_plan(&plan);
     if (status != ENTRO_CUDA_OK)
         return status;
     prepare_all_outliers(self);
     cudaError_t error = cudaStreamSynchronize(self->stream);
     if (error == cudaSuccess)
         error = cudaGetLastError();
+    if (error == cudaSuccess)
+        error = self->resident_error;
     figures->load_seconds = now_seconds() - start;
     return error == cudaSuccess ? ENTRO_CUDA_OK : failed(message, "preparing weights on the GPU", error);
 }
@@ -442,7 +534,7 @@ int entro_gpu_state_create(struct entro_gpu_state **out, const struct entro_cuda
                                         &heads_per_block) == 0) {
         snprintf(message->text, sizeof message->text,
                  "heads of %u elements are too large for the GPU's kernels", model->head_dim);
-        status = ENTRO_CUDA_FAILED;
+        status = ENTRO_CUDA_UNSUPPORTED;
     } else if ((status = open_stream(self, message)) == ENTRO_CUDA_OK)
         status = load(self, model, settings, figures, message);
     if (status != ENTRO_CUDA_OK) {
@@ -463,6 +555,7 @@ void entro_gpu_state_free(struct entro_gpu_state *self)
         cudaGraphExecDestroy(self->graph);
     if (self->blas != NULL)
         cublasDestroy(self->blas);
+    entro_gpu_resident_free(self->resident);
     if (self->arena != NULL)
         cudaFree(self->arena);
     if (self->host_step != NULL)

@@ -7,6 +7,9 @@
 
 #include "runner/cuda/abi.h"
 #include "runner/cuda/kernels.h"
+#include "runner/cuda/store.h"
+
+#define ENTRO_GPU_NO_GROUP UINT32_MAX
 
 /* As struct entro_cuda_layer, on the card. */
 struct entro_gpu_layer {
@@ -15,6 +18,7 @@ struct entro_gpu_layer {
     uint32_t n_qkv, n_gate_up;
     struct entro_gpu_matrix qkv[3], attention_output, gate_up[2], down;
     uint64_t window;
+    uint32_t group; /* of its matrices that stay coded, which lie in the ring; or ENTRO_GPU_NO_GROUP */
     uint16_t *keys, *values; /* [n_kv_heads][n_context][head_dim] F16 */
 };
 
@@ -33,8 +37,10 @@ struct entro_gpu_state {
     uint32_t n_multiprocessors;
     float *frequencies[2]; /* the host's: [head_dim / 2] without and with a window */
 
-    uint8_t *arena; /* all of the card's memory */
+    uint8_t *arena; /* all of the card's memory, but for what stays coded */
     uint64_t arena_bytes;
+    struct entro_gpu_resident *resident; /* matrices that stay coded; NULL: none */
+    cudaError_t resident_error;          /* the first since the last look */
     struct entro_gpu_layer *layers;
     struct entro_gpu_matrix embedding, output;
     const float *final_norm;
@@ -89,6 +95,11 @@ int entro_gpu_state_create(struct entro_gpu_state **out, const struct entro_cuda
 void entro_gpu_state_free(struct entro_gpu_state *self);
 
 /* --- forward.cu: puts the work on the stream --- */
+/* Around what reads matrices of all layers in order: where they stay coded, they are decoded ahead of it. */
+void entro_gpu_begin_layers(struct entro_gpu_state *self);
+void entro_gpu_begin_layer(struct entro_gpu_state *self, uint32_t layer);
+void entro_gpu_end_layer(struct entro_gpu_state *self, uint32_t layer);
+
 void entro_gpu_run_layers(struct entro_gpu_state *self, uint32_t n_tokens);
 /* Logits of the tokens first .. first + n - 1, n <= ENTRO_GPU_LOGITS_ROWS, to self->logits. */
 void entro_gpu_run_head(struct entro_gpu_state *self, uint32_t first, uint32_t n);

@@ -138,6 +138,13 @@ void entro_gpu_resident_free(struct entro_gpu_resident *self)
     free(self);
 }
 
+uint64_t entro_gpu_resident_size(const struct entro_gpu_resident *self)
+{
+    const struct entro_cuda_decoder *decoder = &self->groups.decoder;
+    return entro_gpu_groups_bytes(&self->groups) + ENTRO_GPU_RING_SLOTS * self->slot_bytes +
+           decoder->n_thread_blocks * static_cast<uint64_t>(decoder->workspace_each);
+}
+
 uint8_t *entro_gpu_resident_base(const struct entro_gpu_resident *self, uint32_t group)
 {
     return self->ring + group % ENTRO_GPU_RING_SLOTS * self->slot_bytes;

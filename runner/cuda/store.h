@@ -34,7 +34,8 @@ int entro_gpu_load_coded(const struct entro_gpu_coded_tensor *tensors, size_t n_
 
 struct entro_gpu_resident;
 
-/* Memory on the card that tensors take if they stay coded: stored bytes, lists, and the ring. */
+/* Memory on the card that tensors take if they stay coded: stored bytes, lists, and the ring. UINT64_MAX:
+ * more than can be listed. */
 uint64_t entro_gpu_resident_bytes(const struct entro_gpu_coded_tensor *tensors, size_t n_tensors);
 
 /* Loads the stored bytes, decodes each group once and so finds malformed blocks. Errors as above; the caller
@@ -43,6 +44,9 @@ int entro_gpu_resident_create(struct entro_gpu_resident **out, const struct entr
                               size_t n_tensors, entro_cuda_fill *fill, unsigned n_threads,
                               struct entro_cuda_message *message);
 void entro_gpu_resident_free(struct entro_gpu_resident *self);
+
+/* Memory on the card that it takes in fact, with the decoder's workspace. */
+uint64_t entro_gpu_resident_size(const struct entro_gpu_resident *self);
 
 /* Where a group's tensors are while it is in use: always the same place, + the tensor's target. */
 uint8_t *entro_gpu_resident_base(const struct entro_gpu_resident *self, uint32_t group);

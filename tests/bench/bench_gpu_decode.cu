@@ -1,6 +1,8 @@
 /*
  * How fast the GPU decodes blocks: synthetic streams from the codec's encoder, decoded bytes a second.
- * Verifies each stream. bench_gpu_decode [MiB a stream, default 128].
+ * Verifies each stream. bench_gpu_decode [MiB a stream, default 128]; with "damaged" behind it instead
+ * decodes streams with wrong bytes, which must neither fail nor write elsewhere (compute-sanitizer sees
+ * more).
  */
 #include <math.h>
 #include <stdio.h>
@@ -190,6 +192,69 @@ static float measure(const struct stream *stream)
     return times[N_RUNS / 2];
 }
 
+#define GUARD_BYTES ((size_t)4096)
+#define GUARD       0xa5
+
+/* Decodes the stream with a few bytes of each block changed, several times; ends the program where anything
+ * but the target changes. Returns how many blocks were refused. */
+static unsigned decode_damaged(const struct stream *stream, uint64_t seed)
+{
+    uint8_t *source, *target;
+    struct entro_cuda_plan *plans;
+    struct entro_cuda_block *blocks;
+    struct entro_cuda_decoder decoder;
+    struct entro_cuda_faults faults;
+    struct entro_cuda_limits limits = {BLOCK_BYTES, BLOCK_BYTES,
+                                       stream->blocks[0].root_plan != ENTRO_CUDA_NO_PLAN};
+    unsigned n_refused = 0;
+    size_t target_bytes = stream->n + 2 * GUARD_BYTES;
+    uint8_t *damaged = (uint8_t *)malloc(stream->stored_bytes), *guards = (uint8_t *)malloc(target_bytes);
+    if (damaged == NULL || guards == NULL)
+        exit(1);
+    check(cudaMalloc((void **)&source, stream->stored_bytes + ENTRO_CUDA_SOURCE_SLOP), "memory");
+    check(cudaMalloc((void **)&target, target_bytes), "memory");
+    check(cudaMalloc((void **)&plans, sizeof stream->plans), "memory");
+    check(cudaMalloc((void **)&blocks, stream->n_blocks * sizeof *blocks), "memory");
+    check(entro_cuda_decoder_create(&decoder, &limits), "decoder");
+    check(cudaMemcpy(plans, stream->plans, sizeof stream->plans, cudaMemcpyHostToDevice), "copy");
+    check(cudaMemcpy(blocks, stream->blocks, stream->n_blocks * sizeof *blocks, cudaMemcpyHostToDevice),
+          "copy");
+    check(cudaMemset(target, GUARD, target_bytes), "guards");
+    check(cudaMemset(source, 0, stream->stored_bytes + ENTRO_CUDA_SOURCE_SLOP), "slop");
+    for (unsigned round = 0; round < 8; round++) {
+        memcpy(damaged, stream->stored, stream->stored_bytes);
+        for (size_t i = 0; i < stream->n_blocks; i++)
+            for (unsigned k = 0; k <= round / 2; k++) {
+                /* The header's counts as often as what follows it. */
+                uint64_t at = next_random(&seed) % (k % 2 == 0 ? 64 : stream->blocks[i].stored_bytes);
+                if (at < stream->blocks[i].stored_bytes)
+                    damaged[stream->blocks[i].source + at] ^= (uint8_t)(1 + next_random(&seed) % 255);
+            }
+        check(entro_cuda_decoder_reset(&decoder, NULL), "reset");
+        check(cudaMemcpy(source, damaged, stream->stored_bytes, cudaMemcpyHostToDevice), "copy");
+        check(entro_cuda_decode(&decoder, &limits, source, target + GUARD_BYTES, plans, blocks,
+                                (uint32_t)stream->n_blocks, NULL),
+              "launch");
+        check(cudaDeviceSynchronize(), "decode");
+        check(cudaMemcpy(&faults, decoder.faults, sizeof faults, cudaMemcpyDeviceToHost), "copy");
+        n_refused += faults.n;
+    }
+    check(cudaMemcpy(guards, target, target_bytes, cudaMemcpyDeviceToHost), "copy");
+    for (size_t i = 0; i < GUARD_BYTES; i++)
+        if (guards[i] != GUARD || guards[target_bytes - 1 - i] != GUARD) {
+            fprintf(stderr, "bench_gpu_decode: WRITTEN BESIDE THE TARGET\n");
+            exit(1);
+        }
+    entro_cuda_decoder_free(&decoder);
+    cudaFree(blocks);
+    cudaFree(plans);
+    cudaFree(target);
+    cudaFree(source);
+    free(guards);
+    free(damaged);
+    return n_refused;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -203,8 +268,9 @@ int main(int argc, char **argv)
     char *rest = NULL;
     unsigned long mib = argc > 1 ? strtoul(argv[1], &rest, 10) : 128;
     struct cudaDeviceProp properties;
-    if (argc > 2 || mib < 1 || mib > 65536 || (rest != NULL && *rest != '\0')) {
-        fprintf(stderr, "usage: bench_gpu_decode [MiB a stream]\n");
+    bool damaged = argc == 3 && strcmp(argv[2], "damaged") == 0;
+    if (argc > (damaged ? 3 : 2) || mib < 1 || mib > 65536 || (rest != NULL && *rest != '\0')) {
+        fprintf(stderr, "usage: bench_gpu_decode [MiB a stream [damaged]]\n");
         return 2;
     }
     check(cudaGetDeviceProperties(&properties, 0), "device");
@@ -218,12 +284,21 @@ int main(int argc, char **argv)
         return 1;
     printf("%s, %lu MiB a stream, blocks of %zu KiB, median of %d\n", properties.name, mib, BLOCK_BYTES >> 10,
            N_RUNS);
-    printf("%-30s %12s %14s %14s\n", "stream", "bits a byte", "decoded GB/s", "stored GB/s");
+    if (!damaged)
+        printf("%-30s %12s %14s %14s\n", "stream", "bits a byte", "decoded GB/s", "stored GB/s");
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         double chances[256];
         make_chances(chances, kinds[i].kind, kinds[i].deviation);
         fill(stream.symbols, stream.n, chances, 1 + i);
         encode(&stream);
+        if (damaged) {
+            unsigned n_refused = decode_damaged(&stream, 77 + i);
+            printf("%-30s %u of %zu damaged blocks refused, nothing written beside the target\n",
+                   kinds[i].name, n_refused, 8 * stream.n_blocks);
+            if (n_refused == 0)
+                return 1;
+            continue;
+        }
         double seconds = measure(&stream) * 1e-3;
         printf("%-30s %12.3f %14.1f %14.1f\n", kinds[i].name,
                8.0 * (double)stream.stored_bytes / (double)stream.n, (double)stream.n / seconds * 1e-9,

@@ -180,7 +180,7 @@ static void expect(enum entro_error error, const struct entro_message *message)
 
 static struct entro_backend *open_gpu(struct entro_gpu *gpu, const struct model *model, size_t n_context,
                                       size_t n_batch, unsigned n_threads,
-                                      struct entro_preload_figures *figures)
+                                      struct entro_cuda_loaded *figures)
 {
     struct entro_message message;
     struct entro_backend *backend;
@@ -265,7 +265,7 @@ static int check(struct entro_gpu *gpu)
     int n_failed = 0;
     struct entro_pool *pool;
     struct entro_message message;
-    struct entro_preload_figures figures;
+    struct entro_cuda_loaded figures;
     expect(entro_pool_create(&pool, 2), &message);
     printf("%-46s %10s %10s %10s  greedy text\n", "logits against the CPU, of their range", "1 token",
            "8 tokens", "24 tokens");
@@ -319,7 +319,7 @@ static int bench(struct entro_gpu *gpu, enum entro_matrix_encoding encoding)
         entro_store_u32(shared + i, random_u32());
     shape.shared = shared;
     struct model *model = make_model(&shape);
-    struct entro_preload_figures figures;
+    struct entro_cuda_loaded figures;
     struct entro_message message;
     struct entro_backend *cuda = open_gpu(gpu, model, 4200, 512, 8, &figures);
     uint32_t tokens[512];

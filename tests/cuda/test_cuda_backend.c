@@ -23,7 +23,8 @@
 #include "tests/unit/runner_fixture.h"
 #include "tests/unit/tiny_model.h"
 
-#define N_TOKENS 70 /* more than a step of attention, and beyond the windows */
+#define N_TOKENS       70 /* more than a step of attention */
+#define BEYOND_WINDOWS 28 /* the largest is 24 */
 
 static json_t *references;
 
@@ -107,7 +108,7 @@ static void open_model(struct fixture *f, const json_t *reference, enum tiny_enc
 
 static void open_backends(struct fixture *f)
 {
-    struct entro_preload_figures figures;
+    struct entro_cuda_loaded figures;
     const struct entro_cuda_options options = {.n_context = 200, .n_batch = 64, .n_threads = 2};
     assert_ok(f, entro_backend_cpu_create(&f->cpu, &f->config, &f->weights, 200, f->pool,
                                           &entro_kernels_portable, &f->message));
@@ -156,23 +157,24 @@ static double difference_between(const float *a, const float *b, size_t n)
     return difference / (largest - smallest);
 }
 
-/* Of the first n_tokens, one by one or `n_batch` at a time, where that is not 0. */
-static void compare(const json_t *reference, enum tiny_encoding encoding, bool gguf, size_t n_tokens,
-                    size_t n_batch)
+/* Of the first n_single tokens one by one, and of the first n_tokens `n_batch` at a time where that is not 0.
+ */
+static void compare(const json_t *reference, enum tiny_encoding encoding, bool gguf, size_t n_single,
+                    size_t n_tokens, size_t n_batch)
 {
     struct fixture f;
     const struct {
-        size_t n;
+        size_t n, n_tokens;
         double tolerance;
-    } runs[] = {{1, 5e-4}, {n_batch, 1e-2}};
+    } runs[] = {{1, n_single, 5e-4}, {n_batch, n_tokens, 1e-2}};
     open_model(&f, reference, encoding, gguf);
     f.n_tokens = f.n_tokens < n_tokens ? f.n_tokens : n_tokens;
     open_backends(&f);
-    size_t n = f.n_tokens * f.config.n_vocabulary;
     float *expected = run(&f, f.cpu, n_batch == 0 ? 1 : n_batch);
     for (size_t i = 0; i < 2 && runs[i].n > 0; i++) {
+        f.n_tokens = runs[i].n_tokens;
         float *logits = run(&f, f.cuda, runs[i].n);
-        double difference = difference_between(expected, logits, n);
+        double difference = difference_between(expected, logits, f.n_tokens * f.config.n_vocabulary);
         if (getenv("ENTRO_TEST_PRINT") != NULL)
             printf("%-45s %d %s %2zu at a time: %.1e\n", name_of(reference), (int)encoding,
                    gguf ? "GGUF" : "    ", runs[i].n, difference);
@@ -190,7 +192,14 @@ static void logits_are_those_of_the_cpu(void **state)
     (void)state;
     size_t i;
     const json_t *reference;
-    json_array_foreach(references, i, reference) compare(reference, TINY_BF16, false, N_TOKENS, 64);
+    /* Every fourth (with no window, with one, with one in some layers) goes beyond a step; all beyond theirs.
+     */
+    json_array_foreach(references, i, reference)
+    {
+        size_t n_tokens = i % 4 == 0 ? N_TOKENS : BEYOND_WINDOWS;
+        compare(reference, TINY_BF16, false, i == 0 ? N_TOKENS : BEYOND_WINDOWS, n_tokens,
+                i % 4 == 0 ? 64 : 26);
+    }
 }
 
 static void codes_give_the_same_logits_too(void **state)
@@ -200,18 +209,18 @@ static void codes_give_the_same_logits_too(void **state)
     const json_t *reference;
     json_array_foreach(references, i, reference)
     {
-        compare(reference, TINY_U8, false, 18, 16);
-        compare(reference, TINY_U4, false, 18, 7);
+        compare(reference, TINY_U8, false, 8, 18, 16);
+        compare(reference, TINY_U4, false, 8, 18, 7);
     }
 }
 
 static void floats_of_32_bits_and_ggufs_give_the_same_logits_too(void **state)
 {
     (void)state;
-    compare(json_array_get(references, 0), TINY_U8_WIDENED, false, 10, 8);
+    compare(json_array_get(references, 0), TINY_U8_WIDENED, false, 10, 10, 8);
     size_t i;
     const json_t *reference;
-    json_array_foreach(references, i, reference) compare(reference, TINY_BF16, true, 10, 0);
+    json_array_foreach(references, i, reference) compare(reference, TINY_BF16, true, 10, 10, 0);
 }
 
 /* Text by the loop of generate.c, in short. */
@@ -322,7 +331,7 @@ static void a_model_that_does_not_fit_says_how_much_it_needs(void **state)
 {
     (void)state;
     struct fixture f;
-    struct entro_preload_figures figures;
+    struct entro_cuda_loaded figures;
     const struct entro_cuda_options options = {.n_context = 200, .n_batch = 64, .n_threads = 2};
     open_model(&f, json_array_get(references, 0), TINY_U8, false);
     setenv("ENTRO_EMULATED_MEMORY", "50000000", 1);
@@ -336,11 +345,28 @@ static void a_model_that_does_not_fit_says_how_much_it_needs(void **state)
     close_all(&f);
 }
 
+/* So that --device auto goes on on the CPU. */
+static void heads_that_no_kernel_takes_are_unsupported(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct entro_cuda_loaded figures;
+    const struct entro_cuda_options options = {.n_context = 200, .n_batch = 64, .n_threads = 2};
+    open_model(&f, json_array_get(references, 0), TINY_U8, false);
+    f.config.head_dim = (size_t)1 << 18;
+    assert_ok(&f, entro_gpu_open(&f.gpu, &f.message));
+    assert_int_equal(
+        entro_backend_cuda_create(&f.cuda, f.gpu, &f.config, &f.weights, &options, &figures, &f.message),
+        ENTRO_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(f.message.text, "heads of 262144 elements"));
+    close_all(&f);
+}
+
 static void a_file_that_cannot_be_read_fails_the_load(void **state)
 {
     (void)state;
     struct fixture f;
-    struct entro_preload_figures figures;
+    struct entro_cuda_loaded figures;
     const struct entro_cuda_options options = {.n_context = 200, .n_batch = 64, .n_threads = 2};
     open_model(&f, json_array_get(references, 0), TINY_U8, false);
     assert_int_equal(truncate(f.weights.mappings[0].path, 10), 0);
@@ -363,6 +389,7 @@ int main(void)
         cmocka_unit_test(bad_runs_are_refused),
         cmocka_unit_test(each_reason_for_no_gpu_has_its_line),
         cmocka_unit_test(a_model_that_does_not_fit_says_how_much_it_needs),
+        cmocka_unit_test(heads_that_no_kernel_takes_are_unsupported),
         cmocka_unit_test(a_file_that_cannot_be_read_fails_the_load),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -92,6 +92,58 @@ def test_an_embedding_has_its_own_rule(build, extract, tmp_path):
     assert 1.9 < relative[0] / relative[1] < 2.1  # a bit finer
 
 
+@pytest.mark.parametrize("form, more", [("safetensors", 1), ("gguf", 0)])
+def test_gemmas_norms_are_less_one_in_safetensors_alone(build, extract, tmp_path, form, more):
+    embedding, norm = gaussian(1024, 320, 1), np.abs(weights(1, 320)).reshape(320) + np.float32(0.5)
+    if form == "safetensors":
+        source = model(tmp_path / "source", {"model.embed_tokens.weight": ("F32", [1024, 320], embedding.tobytes()), "model.norm.weight": ("F32", [320], norm.tobytes())})
+    else:
+        source = tmp_path / "source"
+        source.mkdir()
+        writer = gguf.GGUFWriter(source / "model.gguf", "gemma3")
+        writer.add_tensor("token_embd.weight", embedding)
+        writer.add_tensor("output_norm.weight", norm)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+    (source / "config.json").write_text('{"model_type": "gemma3_text"}')
+    build(source)
+    root = extract()
+    tensor = next(t for t in independent.tensors(root) if t["scheme"] == "balanced")
+    product = np.fromfile(root / tensor["column_scale"], np.float16).astype(np.float64) * (norm + more)
+    assert product.max() / product.min() < 1.002
+
+
+def test_an_embedding_stored_again_as_the_head_costs_nothing_more(build, extract, tmp_path):
+    _, tensors = layers(tmp_path / "source", 1)
+    embedding, head = "model.embed_tokens.weight", "lm_head.weight"
+
+    def described(these):
+        return {name: ("F32", list(w.shape), w.tobytes()) for name, w in these.items()}
+
+    def listed():
+        root = extract()
+        found = {t["name"]: t for t in independent.tensors(root)}
+        return root, found[embedding], found[head]
+
+    build(model(tmp_path / "untied", described({**tensors, head: tensors[embedding] + np.float32(1e-4)})), "--bpw", 5)
+    _, first, second = listed()
+    assert second["column_scale"] and not first["column_scale"]  # each has its rule
+    shards = model(tmp_path / "shards", described(tensors))
+    model(shards, described({head: tensors[embedding]}), name="other.safetensors")
+    for source in (shards, model(tmp_path / "tied", described({**tensors, head: tensors[embedding]}))):
+        report = build(source, "--bpw", 5)
+        assert {by_name(report)[name]["shared"] for name in (embedding, head)} == {False, True}
+        assert abs(report["bits_per_weight"] / 5 - 1) < 0.01
+        root, first, second = listed()
+        assert first["scale"] == second["scale"]
+        for part in ("file", "row_scale", "column_scale", "outliers"):
+            assert (root / first[part]).read_bytes() == (root / second[part]).read_bytes(), part
+    report = build(source, "--bpw", 5, "--keep", head)
+    assert by_name(report)[embedding]["scheme"] == "balanced" and abs(report["bits_per_weight"] / 5 - 1) < 0.01
+
+
 @pytest.mark.parametrize("what", ["zeros", "a row of zeros", "one row", "one column", "many rows", "nan", "infinite", "tiny", "huge", "half"])
 def test_degenerate_tensors_are_quantized_or_kept(build, extract, tmp_path, what):
     dtype, w = "F32", gaussian(400, 300, 3)

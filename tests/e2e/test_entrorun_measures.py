@@ -60,7 +60,7 @@ def test_perplexity_and_divergence_are_what_numpy_computes(run, models, tiny, na
 
     expected = reference.measure(model(name), tokens, 64, convention, base=model("source"))
     done = run("entrorun", "ppl", "-m", models / name, "--kl", models / "source", "-f", TEXT, "-c", "64", "--chunks", "4",
-               "--convention", convention, "--json", check=True)
+               "--convention", convention, "--json", "--device", "cpu", check=True)
     assert done.stderr == ""
     figures = json.loads(done.stdout)
     assert (figures["convention"], figures["window"], figures["windows"], figures["scored"]) == (convention, 64, 4, expected["scored"])
@@ -132,7 +132,7 @@ def test_an_interruption_leaves_no_half_file(program, models, tmp_path):
 
 def test_the_convention_is_always_printed(run, models):
     for arguments, words in [((), "llama.cpp: 15 windows of 64 tokens, the last 31"), (("--convention", "gptq"), "gptq: 15 windows of 64 tokens, the last 63")]:
-        done = run("entrorun", "ppl", "-m", models / "u8", "-f", TEXT, "-c", "64", *arguments, check=True)
+        done = run("entrorun", "ppl", "-m", models / "u8", "-f", TEXT, "-c", "64", "--device", "cpu", *arguments, check=True)
         assert done.stdout.startswith("convention: ") and words in done.stdout and "Final estimate: PPL = " in done.stdout
         assert done.stderr == ""
 

@@ -153,6 +153,8 @@ def test_a_lossless_gguf_is_the_same_on_the_mount_and_writes_like_the_safetensor
     source = as_gguf(matrix_type)
     root = mounted(source, "--scheme", "lossless")
     assert digest(root / "tiny.gguf") == digest(source / "tiny.gguf")
+    info = run("entrorun", "info", "-m", root, check=True).stdout
+    assert ("bytes (on a GPU: F16)\n" in info) == (matrix_type in (Type.Q8_0, Type.Q4_1)), info
     told, expected = texts(run, root), texts(run, mounted(tiny, "--scheme", "lossless"))
     assert all(len(text.split()) > 8 for text in expected), expected
     if matrix_type == Type.F32:

@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import struct
 import subprocess
 
 import independent
@@ -126,23 +125,3 @@ def test_wrong_usage_is_told_before_any_work(run, source, tmp_path, arguments, p
     done = run("entrorun", "imatrix", "-m", source, *arguments, cwd=tmp_path)
     assert done.returncode in (2, 4) and part in done.stderr, done.stderr
     assert list(tmp_path.iterdir()) == []
-
-
-def test_mkentrofs_takes_the_matrix_and_one_of_another_model_is_refused(run, source, tiny, tmp_path):
-    """Its columns are then by the importances: those of q are what numpy makes of them, up to F16 and a common factor."""
-    output = tmp_path / "m.gguf"
-    assert collect(run, source, output).returncode == 0
-    done = run("mkentrofs", "--bpw", "5", "--imatrix", output, tiny, tmp_path / "image")
-    assert done.returncode == 0 and "says nothing" not in done.stderr, done.stderr
-    run("entrofsck", "--quiet", "--extract", tmp_path / "built", tmp_path / "image", check=True)
-    tensor = next(t for t in independent.tensors(tmp_path / "built") if t["name"] == "model.layers.0.self_attn.q_proj.weight")
-    factors = np.fromfile(tmp_path / "built" / tensor["column_scale"], np.float16).astype(np.float64)
-    matrix = read(output)
-    mean_squares = matrix["blk.0.attn_q.weight.in_sum2"] / matrix["blk.0.attn_q.weight.counts"]
-    ratio = factors * np.sqrt(mean_squares + 1e-3 * mean_squares.mean())
-    assert ratio.max() / ratio.min() < 1.002
-    other = tmp_path / "other.dat"
-    name = b"blk.0.attn_q.weight"
-    other.write_bytes(struct.pack("<2i", 1, len(name)) + name + struct.pack("<2i3f", 1, 3, 1, 1, 1))
-    done = run("mkentrofs", "--bpw", "5", "--imatrix", other, tiny, tmp_path / "no-image")
-    assert done.returncode == 3 and "blk.0.attn_q.weight" in done.stderr and not (tmp_path / "no-image").exists()

@@ -1,5 +1,7 @@
 """mkentrofs --imatrix: column factors are half what balances them and half what the importances say, in either form of file, and matrices of other models are refused."""
 
+import json
+import pathlib
 import struct
 
 import gguf
@@ -13,6 +15,7 @@ HIDDEN, INNER = 192, 320
 SHAPES = {"attn_q": (HIDDEN, HIDDEN), "ffn_up": (INNER, HIDDEN), "ffn_down": (HIDDEN, INNER)}
 HF = {"attn_q": "self_attn.q_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
 TOKENS = 1024
+TEXT = pathlib.Path(__file__).resolve().parents[1] / "data" / "perplexity" / "text.txt"
 
 
 def matrix(rows, columns, seed):
@@ -194,3 +197,23 @@ def test_it_is_of_the_balanced_scheme(refused, tmp_path, source):
     path = write_gguf(tmp_path / "m.gguf", importances())
     for options in (["--scheme", "mixed"], ["--scheme", "lossless"], ["--bits", "8"]):
         assert "--imatrix" in refused(USAGE, "--scheme balanced", *options, "--imatrix", path, folder, tmp_path / "image")
+
+
+def test_what_entrorun_makes_fits_and_helps(run, tiny, tmp_path):
+    def extracted(name, *options):
+        done = run("mkentrofs", *options, tiny, tmp_path / f"{name}.image", check=True)
+        assert "warning" not in done.stderr, done.stderr
+        run("entrofsck", "--quiet", "--extract", tmp_path / name, tmp_path / f"{name}.image", check=True)
+        return tmp_path / name
+
+    def divergence(name, *options):
+        model = extracted(name, "--bpw", 3.5, *options)
+        return json.loads(run("entrorun", "ppl", "-m", model, "--kl", source, "-f", TEXT, "-c", 64, "--json", check=True).stdout)["kl"]
+
+    source = extracted("source", "--scheme", "lossless")
+    matrix_path = tmp_path / "m.gguf"
+    run("entrorun", "imatrix", "-m", source, "-f", TEXT, "-c", 64, "-o", matrix_path, check=True)
+    assert divergence("with", "--imatrix", matrix_path) < 0.9 * divergence("without")
+    random_path = tmp_path / "random.gguf"
+    run("entrorun", "imatrix", "-m", source, "--random", "-c", 64, "-o", random_path, check=True)
+    extracted("random", "--imatrix", random_path)

@@ -138,7 +138,7 @@ def test_names_are_escaped_wherever_they_are(page, tmp_path):
 
 def test_thousands_of_tensors_make_a_page(page, tmp_path):
     w = ("BF16", [64, 64], bf16(weights(64, 64)))
-    found, report = page(model(tmp_path / "m", {f"model.layers.{i}.part{j}.weight": w for i in range(500) for j in range(3)}))
+    found, report = page(model(tmp_path / "m", {f"model.layers.{i}.part{j}.weight": w for i in range(500) for j in range(3)}), "--scheme", "mixed")
     assert len(tensor_rows(found, report)) == 1500
     assert "Layer by layer" in found.text
 
@@ -163,3 +163,24 @@ def test_an_existing_page_is_kept_without_force(run, refused, tmp_path):
     run("mkentrofs", "--force", "--report", path, source, tmp_path / "image.entrofs", check=True)
     assert path.read_text().startswith("<!DOCTYPE html>")
     refused(USAGE, "--report", "--report", "page.htm", source, tmp_path / "other.entrofs")
+
+
+def test_a_plan_has_a_page_that_agrees_with_its_json(run, tiny, tmp_path):
+    path = tmp_path / "plan.html"
+    report = json.loads(run("mkentrofs", "--plan", "--report", path, "--report", "json", tiny, check=True).stdout)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["plan.html"]
+    found = Page(path.read_text(encoding="utf-8"))
+    rows = {row[0]["text"]: row for row in found.rows}
+    for tensor in report["tensors"]:
+        row = rows[tensor["name"]]
+        if "kept_reason" in tensor:
+            assert tensor["kept_reason"] in row[3]["text"]
+            continue
+        for i, (bits, snr_db) in enumerate(zip(tensor["bits_per_weight"], tensor["snr_db"])):
+            assert row[3 + 2 * i]["value"] == pytest.approx(bits, rel=1e-6)
+            assert row[4 + 2 * i]["value"] == pytest.approx(snr_db, abs=1e-5)
+    cells = [row for row in found.rows if len(row) == 5 and row[1]["text"] in ("8", "4")]
+    assert len(cells) == 6
+    for row in cells:
+        cell = report["totals"]["ablation"][{"tensor": "tensor", "row": "row", "group of 128": "group_128"}[row[0]["text"]]][row[1]["text"]]
+        assert [row[i]["value"] for i in (2, 3, 4)] == pytest.approx([cell["entropy_bits"], cell["step_bits"], cell["snr_db"]], rel=1e-5)

@@ -32,7 +32,7 @@ static void parse(struct command *command, ...)
     command->error = entro_mkentrofs_options_parse(&command->options, n, arguments, &command->message);
 }
 
-static void defaults_are_mixed_with_eight_bits(void **state)
+static void defaults_are_balanced_with_five_and_a_half_bits(void **state)
 {
     (void)state;
     struct command c;
@@ -40,7 +40,9 @@ static void defaults_are_mixed_with_eight_bits(void **state)
     assert_int_equal(c.error, ENTRO_OK);
     assert_string_equal(c.options.source_path, "model");
     assert_string_equal(c.options.image_path, "image");
-    assert_int_equal(c.options.plan.treatment, ENTRO_TREATMENT_MIXED);
+    assert_int_equal(c.options.plan.treatment, ENTRO_TREATMENT_BALANCED);
+    assert_true(c.options.plan.bpw == 5.5 && !c.options.plan.bpw_is_asked);
+    assert_null(c.options.plan.imatrix_path);
     assert_int_equal(c.options.plan.bits, 8);
     assert_int_equal(c.options.plan.scale_bits, 7);
     assert_int_equal(c.options.block_log2, 16);
@@ -57,6 +59,7 @@ static void every_option_is_understood_before_and_after_the_paths(void **state)
     parse(&c, "--bits", "4", "model", "--keep=a*", "--keep", "b", "image", "--exclude", "c", "-t3", "--force",
           "--quiet", NULL);
     assert_int_equal(c.error, ENTRO_OK);
+    assert_int_equal(c.options.plan.treatment, ENTRO_TREATMENT_MIXED);
     assert_int_equal(c.options.plan.bits, 4);
     assert_int_equal(c.options.plan.n_keeps, 2);
     assert_string_equal(c.options.plan.keeps[0], "a*");
@@ -68,11 +71,33 @@ static void every_option_is_understood_before_and_after_the_paths(void **state)
     assert_true(c.options.quiet);
     assert_string_equal(c.options.image_path, "image");
     entro_mkentrofs_options_free(&c.options);
-    parse(&c, "--scheme", "lossless", "--scale-bits", "24", "--report", "json", "a", "b", NULL);
+    parse(&c, "--scheme", "mixed", "--scale-bits", "24", "--report", "json", "a", "b", NULL);
     assert_int_equal(c.error, ENTRO_OK);
-    assert_int_equal(c.options.plan.treatment, ENTRO_TREATMENT_LOSSLESS);
+    assert_int_equal(c.options.plan.treatment, ENTRO_TREATMENT_MIXED);
     assert_int_equal(c.options.plan.scale_bits, 24);
     assert_int_equal(c.options.report, ENTRO_REPORT_JSON);
+    entro_mkentrofs_options_free(&c.options);
+}
+
+static void options_of_two_schemes_do_not_go_together(void **state)
+{
+    (void)state;
+    static char *const refused[][2] = {
+        {"--bpw=4", "--quality=small"},        {"--bpw=4", "--bits=8"},
+        {"--quality=small", "--scale-bits=7"}, {"--imatrix=m", "--bits=8"},
+        {"--imatrix=m", "--scheme=mixed"},     {"--imatrix=m", "--scheme=lossless"},
+        {"--bpw=4", "--scheme=lossless"},      {"--bits=8", "--scheme=balanced"},
+        {"--bits=8", "--scheme=lossless"}};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        struct command c;
+        parse(&c, refused[i][0], refused[i][1], "a", "b", NULL);
+        assert_int_equal(c.error, ENTRO_ERROR_ARGUMENT);
+    }
+    struct command c;
+    parse(&c, "--imatrix", "m.gguf", "--quality", "small", "a", "b", NULL);
+    assert_int_equal(c.error, ENTRO_OK);
+    assert_string_equal(c.options.plan.imatrix_path, "m.gguf");
+    assert_true(c.options.plan.bpw == 4.1);
     entro_mkentrofs_options_free(&c.options);
 }
 
@@ -147,8 +172,9 @@ static void help_and_version_need_no_paths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults_are_mixed_with_eight_bits),
+        cmocka_unit_test(defaults_are_balanced_with_five_and_a_half_bits),
         cmocka_unit_test(every_option_is_understood_before_and_after_the_paths),
+        cmocka_unit_test(options_of_two_schemes_do_not_go_together),
         cmocka_unit_test(block_sizes_are_powers_of_two_with_or_without_a_unit),
         cmocka_unit_test(a_wrong_option_is_named),
         cmocka_unit_test(help_and_version_need_no_paths),

@@ -116,6 +116,21 @@ static void gguf_shows_f32_where_f16_would_lose_the_values(void **state)
     assert_int_equal(entro_view_dtype(ENTRO_PART_GGUF, &encoded), ENTRO_DTYPE_F32);
 }
 
+/* A code stands for what may be twice its weight, where steps are coarse. */
+static void gguf_shows_balanced_tensors_as_f16_where_no_value_can_be_infinite(void **state)
+{
+    (void)state;
+    struct entro_encoded encoded = encoded_of(8, 0x1.0008p-10f, 128, 0, 0); /* Q8_0 has no such scale */
+    encoded.tensor.scheme = ENTRO_SCHEME_BALANCED;
+    encoded.largest = 32752;
+    assert_int_equal(entro_view_dtype(ENTRO_PART_GGUF, &encoded), ENTRO_DTYPE_F16);
+    encoded.largest = 65500;
+    encoded.tensor.dtype = ENTRO_DTYPE_BF16;
+    assert_int_equal(entro_view_dtype(ENTRO_PART_GGUF, &encoded), ENTRO_DTYPE_F32);
+    encoded.tensor.dtype = ENTRO_DTYPE_F16; /* what would be beyond it is an outlier */
+    assert_int_equal(entro_view_dtype(ENTRO_PART_GGUF, &encoded), ENTRO_DTYPE_F16);
+}
+
 static void lossless_tensors_are_shown_as_they_are(void **state)
 {
     (void)state;
@@ -148,6 +163,7 @@ int main(void)
         cmocka_unit_test(safetensors_show_the_source_dtype),
         cmocka_unit_test(gguf_shows_block_types_only_where_they_are_exact),
         cmocka_unit_test(gguf_shows_f32_where_f16_would_lose_the_values),
+        cmocka_unit_test(gguf_shows_balanced_tensors_as_f16_where_no_value_can_be_infinite),
         cmocka_unit_test(lossless_tensors_are_shown_as_they_are),
         cmocka_unit_test(the_file_type_is_that_of_most_quantized_weights),
     };

@@ -229,6 +229,30 @@ static void a_constant_stream_costs_a_byte_a_block(void **state)
     writer_finish(setting, writer);
 }
 
+/* Also of a stream that is there already, which is not written again. */
+static void bytes_are_counted_for_who_asks(void **state)
+{
+    struct writer_setting *setting = *state;
+    struct entro_writer *writer = writer_start(setting, false);
+    struct pattern pattern = PATTERN(4, 1);
+    uint64_t counts[ENTRO_N_SYMBOLS] = {0}, expected[ENTRO_N_SYMBOLS] = {0};
+    const struct entro_producer producer = {
+        .context = &pattern, .produce = pattern_produce, .counts = counts};
+    const uint64_t size = 2500000;
+    for (uint64_t i = 0; i < size; i++)
+        expected[pattern_byte(&pattern, i)]++;
+    for (unsigned times = 1; times <= 2; times++) {
+        struct entro_stream_summary summary;
+        assert_int_equal(
+            entro_writer_add_stream(writer, "codes", size, &entro_layout_bytes, &producer, &summary, NULL),
+            ENTRO_OK);
+        assert_int_equal(summary.shared, times == 2);
+        for (unsigned symbol = 0; symbol < ENTRO_N_SYMBOLS; symbol++)
+            assert_int_equal(counts[symbol], times * expected[symbol]);
+    }
+    writer_finish(setting, writer);
+}
+
 static void views_follow_their_tensors_when_these_are_sorted(void **state)
 {
     struct writer_setting *setting = *state;
@@ -287,6 +311,7 @@ int main(void)
         TEST(a_codebook_that_costs_more_than_it_saves_is_dropped),
         TEST(noise_costs_no_more_than_itself_and_its_table),
         TEST(a_constant_stream_costs_a_byte_a_block),
+        TEST(bytes_are_counted_for_who_asks),
         TEST(views_follow_their_tensors_when_these_are_sorted),
         TEST(an_image_of_nothing_is_an_image),
     };
