@@ -25,8 +25,10 @@ struct entro_step_cost entro_allocation_cost(const struct entro_allocation_item 
     double side = entro_balanced_side_bits(tensor, item->source) / (double)item->source->n_elements;
     struct entro_step_cost cost = entro_step_cost(&tensor->costs, 8, own_log2);
     *bits = 8;
-    if ((double)cost.bits <= ENTRO_BPW_OF_U4) {
-        cost = entro_step_cost(&tensor->costs, 4, own_log2);
+    struct entro_step_cost of_u4 = entro_step_cost(&tensor->costs, 4, own_log2);
+    if ((double)cost.bits <= ENTRO_BPW_OF_U4 &&
+        (double)of_u4.bits <= (double)cost.bits + ENTRO_MAX_COST_OF_U4) {
+        cost = of_u4;
         *bits = 4;
     }
     cost.bits += (float)side;

@@ -27,6 +27,8 @@ extern const struct entro_quality entro_qualities[ENTRO_N_QUALITIES];
 /* Tensors that would cost more than this with 8-bit codes get them, others 4-bit ones: there packed pairs
  * code better, and half the bytes are read. */
 #define ENTRO_BPW_OF_U4 3.0
+/* Unless heavy tails make so many outliers of 16 codes that they cost more than this, in bits a weight. */
+#define ENTRO_MAX_COST_OF_U4 0.1
 
 struct entro_allocation_item {
     const struct entro_source_tensor *source;

@@ -176,8 +176,9 @@ static void a_file_that_changes_between_look_and_use_is_refused(void **state)
     assert_int_equal(unlink("x"), 0);
     assert_int_equal(entro_input_check(&first, &message), ENTRO_ERROR_IO);
     assert_non_null(strstr(message.text, "vanished"));
-    assert_int_equal(entro_input_open(&second, "x", &first.identity, &monitor, &message),
-                     ENTRO_ERROR_NOT_FOUND);
+    assert_int_equal(entro_input_open(&second, "x", &first.identity, &monitor, &message), ENTRO_ERROR_IO);
+    assert_non_null(strstr(message.text, "vanished"));
+    assert_int_equal(entro_input_open(&second, "x", NULL, &monitor, &message), ENTRO_ERROR_NOT_FOUND);
     assert_int_equal(entro_input_open(&second, ".", NULL, &monitor, &message), ENTRO_ERROR_IO);
     entro_input_close(&first);
 }
