@@ -84,7 +84,7 @@ def peer(axes, row, hollow):
     fill = PAPER if hollow else PEER
     parts = whisker(axes, row, PEER)
     parts.append(f'<rect x="{x - 4.6:.1f}" y="{y - 4.6:.1f}" width="9.2" height="9.2" fill="{fill}" stroke="{PEER}" stroke-width="1.8"/>')
-    parts.append(text(x + 10, y + (14 if hollow else -5), row["name"] + (" imatrix" if hollow else ""), 12, PEER))
+    parts.append(text(x + 9, y + (4 if hollow else -5), row["name"], 11 if hollow else 12, PEER))
     return parts
 
 
@@ -105,7 +105,7 @@ def arrow(axes, row, curve):
     return [
         line(left, y, right, y, INK, 1.1, 'stroke-dasharray="3 3"'),
         f'<path d="M{left:.1f} {y:.1f} l8 -4 v8 z" fill="{INK}"/>',
-        text((left + right) / 2 + 4, y - 6, f"{saved['bits']:.2f} bit less", 12, INK, "middle"),
+        text((left + right) / 2 + 4, y + 14, f"{saved['bits']:.2f} bit less", 12, INK, "middle"),
     ]
 
 
@@ -127,17 +127,17 @@ def one_step(axes, rows):
 def legend(groups):
     entries = []
     if "ours" in groups:
-        entries.append((f'<circle cx="6" cy="-4" r="4.6" fill="{OURS}"/>', "entrofs --bpw, no data", 188))
+        entries.append((f'<circle cx="6" cy="-4" r="4.6" fill="{OURS}"/>', "entrofs --bpw, no data", 172))
     if "ours-imatrix" in groups:
-        entries.append((f'<circle cx="6" cy="-4" r="4.6" fill="{OURS_IMATRIX}"/>', "with an importance matrix", 206))
+        entries.append((f'<circle cx="6" cy="-4" r="4.6" fill="{OURS_IMATRIX}"/>', "with an importance matrix", 186))
     if "nominal" in groups:
-        entries.append((f'<rect x="1.4" y="-8.6" width="9.2" height="9.2" fill="{PEER}"/>', "llama.cpp, nominal size", 192))
+        entries.append((f'<rect x="1.4" y="-8.6" width="9.2" height="9.2" fill="{PEER}"/>', "llama.cpp, nominal size (hollow: with a matrix)", 300))
     if "file" in groups:
         cross = line(2, -8, 10, 0, PEER, 1.8, 'opacity="0.45"') + line(2, 0, 10, -8, PEER, 1.8, 'opacity="0.45"')
-        entries.append((cross, "llama.cpp, file as it is", 170))
+        entries.append((cross, "llama.cpp's file", 110))
     parts, x = [], LEFT
     for mark, words, width in entries:
-        parts.append(f'<g transform="translate({x} 58)">{mark}{text(17, 0, words, 13)}</g>')
+        parts.append(f'<g transform="translate({x} 58)">{mark}{text(17, 0, words, 12)}</g>')
         x += width
     return parts
 
