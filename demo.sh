@@ -42,8 +42,7 @@ tiny)
 smollm2)
     source=$(PYTHON=$python tests/smollm2.sh build/models)
     prompts=("What is the capital of France?" "Explain in a few sentences why the sky is blue.")
-    # With an empty system message: with the model's own, u8 answers wrongly (README.md, "Measured").
-    chat=(-sys "")
+    chat=()
     ;;
 *)
     source=$model

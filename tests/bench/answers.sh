@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What quantization does to a chat model's answers: greedy answers to four questions under four system messages, lossless, u8 and u4. A look, no measure.
+# What quantization does to a chat model's answers: greedy answers to four questions under four system messages, lossless, at 5.5 bits, u8 and u4. A look, no measure.
 #   tests/bench/answers.sh MODEL     a chatml model (SmolLM2: $(tests/smollm2.sh build/models)); programs from build/release
 set -euo pipefail
 model=$(realpath "${1:?usage: tests/bench/answers.sh MODEL}")
@@ -13,7 +13,7 @@ answer() {
     echo
 }
 
-for options in "--scheme lossless" "--bits 8" "--bits 4"; do
+for options in "--scheme lossless" "--quality high" "--bits 8" "--bits 4"; do
     # shellcheck disable=SC2086 # two words are meant
     mkentrofs --force --quiet $options "$model" "$work/image"
     rm -rf "$work/files"
