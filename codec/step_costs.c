@@ -64,7 +64,8 @@ static double pair_bits(const uint64_t counts[16], double n)
     return bits / scale / 2 * n;
 }
 
-static struct entro_step_cost cost_of(const struct entro_profile *profile, double step, unsigned bits)
+static struct entro_step_cost cost_of(const struct entro_profile *profile, double outlier_bits, double step,
+                                      unsigned bits)
 {
     long lowest = -(1L << (bits - 1)), highest = -lowest - 1;
     uint64_t counts[ENTRO_N_SYMBOLS] = {0}, n = 0, n_outliers = 0;
@@ -88,17 +89,18 @@ static struct entro_step_cost cost_of(const struct entro_profile *profile, doubl
     if (n == 0)
         return (struct entro_step_cost){0};
     double all_bits = bits == 4 ? pair_bits(counts, (double)n) : coded_bits(counts);
-    all_bits += (double)n_outliers * ENTRO_OUTLIER_BITS;
+    all_bits += (double)n_outliers * outlier_bits;
     return (struct entro_step_cost){.bits = (float)(all_bits / (double)n),
                                     .noise = (float)(noise / (double)n),
                                     .outliers = (float)((double)n_outliers / (double)n)};
 }
 
-void entro_step_costs_at(struct entro_step_costs *costs, const struct entro_profile *profile, unsigned step)
+void entro_step_costs_at(struct entro_step_costs *costs, const struct entro_profile *profile,
+                         double outlier_bits, unsigned step)
 {
     double size = exp2(ENTRO_STEP_LOG2_MIN + (double)step / ENTRO_STEPS_PER_OCTAVE);
-    costs->u8[step] = cost_of(profile, size, 8);
-    costs->u4[step] = cost_of(profile, size, 4);
+    costs->u8[step] = cost_of(profile, outlier_bits, size, 8);
+    costs->u4[step] = cost_of(profile, outlier_bits, size, 4);
 }
 
 static float between(float a, float b, double share)

@@ -29,10 +29,6 @@ void entro_profile_merge(struct entro_profile *profile, const struct entro_profi
 #define ENTRO_STEPS_PER_OCTAVE 8
 #define ENTRO_STEP_LOG2_MAX    (ENTRO_STEP_LOG2_MIN + (double)(ENTRO_N_STEPS - 1) / ENTRO_STEPS_PER_OCTAVE)
 
-/* Bits that the record of an outlier takes in the image, about: its index is nearly predictable, and its
- * value has a common exponent. */
-#define ENTRO_OUTLIER_BITS 46
-
 struct entro_step_cost {
     float bits;     /* a weight: Huffman-coded (4-bit codes in pairs) and outliers */
     float noise;    /* mean squared error, of normalized weights */
@@ -44,8 +40,10 @@ struct entro_step_costs {
     struct entro_step_cost u8[ENTRO_N_STEPS], u4[ENTRO_N_STEPS];
 };
 
-/* The costs of step number `step`; deterministic, thread-safe. An empty profile costs nothing. */
-void entro_step_costs_at(struct entro_step_costs *costs, const struct entro_profile *profile, unsigned step);
+/* The costs of step number `step`, where the record of an outlier takes outlier_bits in the image;
+ * deterministic, thread-safe. An empty profile costs nothing. */
+void entro_step_costs_at(struct entro_step_costs *costs, const struct entro_profile *profile,
+                         double outlier_bits, unsigned step);
 
 /* Between the steps by straight lines over the step's logarithm (base 2); beyond the ends, the ends'. */
 struct entro_step_cost entro_step_cost(const struct entro_step_costs *costs, unsigned bits, double step_log2);

@@ -17,34 +17,53 @@
 const struct entro_quality entro_qualities[ENTRO_N_QUALITIES] = {
     {"near-lossless", 6.6}, {"high", 5.5}, {"medium", 4.9}, {"small", 4.1}};
 
-struct entro_step_cost entro_allocation_cost(const struct entro_allocation_item *item, double step_log2,
-                                             unsigned *bits)
+static struct entro_step_cost cost_with(const struct entro_allocation_item *item, double step_log2,
+                                        unsigned bits)
 {
     const struct entro_balanced_tensor *tensor = item->tensor;
-    double own_log2 = step_log2 - tensor->finer_octaves;
     double side = entro_balanced_side_bits(tensor, item->source) / (double)item->source->n_elements;
-    struct entro_step_cost cost = entro_step_cost(&tensor->costs, 8, own_log2);
-    *bits = 8;
-    struct entro_step_cost of_u4 = entro_step_cost(&tensor->costs, 4, own_log2);
-    if ((double)cost.bits <= ENTRO_BPW_OF_U4 &&
-        (double)of_u4.bits <= (double)cost.bits + ENTRO_MAX_COST_OF_U4) {
-        cost = of_u4;
-        *bits = 4;
-    }
+    struct entro_step_cost cost = entro_step_cost(&tensor->costs, bits, step_log2 - tensor->finer_octaves);
     cost.bits += (float)side;
     return cost;
 }
 
-static double bits_a_weight(const struct entro_allocation_item *items, size_t n_items, double step_log2)
+struct entro_step_cost entro_allocation_cost(const struct entro_allocation_item *item, double step_log2,
+                                             unsigned *bits)
+{
+    double own_log2 = step_log2 - item->tensor->finer_octaves;
+    double of_u8 = (double)entro_step_cost(&item->tensor->costs, 8, own_log2).bits;
+    *bits = of_u8 <= ENTRO_BPW_OF_U4 ? 4 : 8;
+    return cost_with(item, step_log2, *bits);
+}
+
+/* With codes_are_set the codes are those that the tensors have. */
+static double bits_a_weight(const struct entro_allocation_item *items, size_t n_items, bool codes_are_set,
+                            double step_log2)
 {
     double bits = 0, weights = 0;
     for (size_t i = 0; i < n_items; i++) {
-        unsigned code_bits;
+        unsigned code_bits = items[i].tensor->bits;
+        struct entro_step_cost cost = codes_are_set ? cost_with(&items[i], step_log2, code_bits)
+                                                    : entro_allocation_cost(&items[i], step_log2, &code_bits);
         double n = items[i].tensor->is_copy ? 0 : (double)items[i].source->n_elements;
-        bits += n * (double)entro_allocation_cost(&items[i], step_log2, &code_bits).bits;
+        bits += n * (double)cost.bits;
         weights += n;
     }
     return bits / weights;
+}
+
+struct steps {
+    double finest, coarsest; /* costing more than what is asked for, and no more */
+};
+
+static void halve(struct steps *steps, const struct entro_allocation_item *items, size_t n_items,
+                  bool codes_are_set, double bpw)
+{
+    for (int i = 0; i < N_HALVINGS; i++) {
+        double middle = (steps->finest + steps->coarsest) / 2;
+        bool costs_more = bits_a_weight(items, n_items, codes_are_set, middle) > bpw;
+        *(costs_more ? &steps->finest : &steps->coarsest) = middle;
+    }
 }
 
 /* False where F32 has no such scale, or the codes' values would overflow. */
@@ -66,7 +85,8 @@ enum entro_error entro_allocate(const struct entro_allocation_item *items, size_
     *step_log2 = 0;
     if (n_items == 0)
         return ENTRO_OK;
-    double most = bits_a_weight(items, n_items, finest), least = bits_a_weight(items, n_items, coarsest);
+    double most = bits_a_weight(items, n_items, false, finest),
+           least = bits_a_weight(items, n_items, false, coarsest);
     if (is_asked && (bpw > most || bpw < least)) {
         /* Rounded inwards, unless they are as good as equal. */
         double from = ceil(100 * least) / 100, to = fmax(from, floor(100 * most) / 100);
@@ -76,15 +96,18 @@ enum entro_error entro_allocate(const struct entro_allocation_item *items, size_
     }
     if (!is_asked)
         coarsest = fmin(coarsest, GAUSSIAN_BITS - (bpw - MAX_SIDE_BITS));
-    for (int i = 0; i < N_HALVINGS; i++) {
-        double middle = (finest + coarsest) / 2;
-        *(bits_a_weight(items, n_items, middle) > bpw ? &finest : &coarsest) = middle;
-    }
-    *step_log2 = coarsest;
+    struct steps steps = {.finest = finest, .coarsest = coarsest};
+    halve(&steps, items, n_items, false, bpw);
+    /* Where tensors change from 8-bit codes to 4-bit ones, which cost less, the bits asked for may lie
+     * between: then a finer step of the latter takes them. */
+    for (size_t i = 0; i < n_items; i++)
+        entro_allocation_cost(&items[i], steps.coarsest, &items[i].tensor->bits);
+    steps.finest = finest;
+    halve(&steps, items, n_items, true, bpw);
+    *step_log2 = steps.coarsest;
     for (size_t i = 0; i < n_items; i++) {
         struct entro_balanced_tensor *tensor = items[i].tensor;
-        entro_allocation_cost(&items[i], coarsest, &tensor->bits);
-        if (!set_scale(tensor, coarsest))
+        if (!set_scale(tensor, *step_log2))
             tensor->kept_reason = "too near the limits of F32";
     }
     return ENTRO_OK;

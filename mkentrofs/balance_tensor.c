@@ -21,6 +21,8 @@
 #define FACTOR_BITS 13.0
 #define TENSOR_BITS (8.0 * (3 * (32 + 24) + 128 + 64))
 #define BLOCK_BITS  128.0
+/* Of an outlier's value: sign and exponent, which are much the same for all, and more where they vary. */
+#define OUTLIER_EXPONENT_BITS 3.0
 
 enum goal {
     GOAL_ROWS,    /* energies of rows, and of all */
@@ -232,20 +234,30 @@ static void clean_up(struct balance *balance)
 struct costing {
     struct entro_step_costs *costs;
     const struct entro_profile *profile;
+    double outlier_bits;
 };
 
 static void cost_item(void *context, size_t item, unsigned worker)
 {
     const struct costing *costing = context;
     (void)worker;
-    entro_step_costs_at(costing->costs, costing->profile, (unsigned)item);
+    entro_step_costs_at(costing->costs, costing->profile, costing->outlier_bits, (unsigned)item);
+}
+
+/* Of the record of an outlier as it is coded: of its index the bits that vary, of its value those that a
+ * type has. */
+static double outlier_bits(const struct entro_source_tensor *tensor)
+{
+    double mantissa = tensor->dtype == ENTRO_DTYPE_BF16 ? 7 : tensor->dtype == ENTRO_DTYPE_F16 ? 10 : 23;
+    return log2((double)tensor->n_elements) + OUTLIER_EXPONENT_BITS + mantissa;
 }
 
 static void find_costs(struct balance *balance, struct entro_step_costs *costs, struct entro_pool *pool)
 {
     for (unsigned i = 1; i < entro_pool_threads(pool); i++)
         entro_profile_merge(&balance->profiles[0], &balance->profiles[i]);
-    struct costing costing = {.costs = costs, .profile = &balance->profiles[0]};
+    struct costing costing = {
+        .costs = costs, .profile = &balance->profiles[0], .outlier_bits = outlier_bits(balance->tensor)};
     entro_parallel_for(pool, ENTRO_N_STEPS, cost_item, &costing);
 }
 

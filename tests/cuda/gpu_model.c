@@ -39,9 +39,29 @@ static void *allocate(size_t n, size_t size)
     return p;
 }
 
+/* What models are made of, until they have been used. */
+#define MAX_KEPT 8192
+static void *kept[MAX_KEPT];
+static size_t n_kept;
+
+static void *keep(size_t n, size_t size)
+{
+    if (n_kept == MAX_KEPT) {
+        fprintf(stderr, "too many parts of a model\n");
+        exit(1);
+    }
+    return kept[n_kept++] = allocate(n, size);
+}
+
+static void free_kept(void)
+{
+    while (n_kept > 0)
+        free(kept[--n_kept]);
+}
+
 static float *random_vector(size_t n, float offset, float size)
 {
-    float *v = allocate(n, sizeof *v);
+    float *v = keep(n, sizeof *v);
     for (size_t i = 0; i < n; i++)
         v[i] = offset + size * random_float();
     return v;
@@ -67,7 +87,7 @@ static void fill_matrix(struct entro_matrix *m, const struct shape *shape)
     float size = 1.0F / sqrtf((float)m->n_columns);
     m->data = shape->shared;
     if (shape->shared == NULL) {
-        uint8_t *data = allocate(size_bytes, 1);
+        uint8_t *data = keep(size_bytes, 1);
         for (size_t i = 0; i < size_bytes; i++)
             data[i] = (uint8_t)random_u32();
         for (size_t i = 0; m->encoding == ENTRO_MATRIX_DTYPE && i < n; i++) {
@@ -88,7 +108,7 @@ static void fill_matrix(struct entro_matrix *m, const struct shape *shape)
         return;
     m->row_scale = random_vector(m->n_rows, 1, 0.5F);
     m->column_scale = random_vector(m->n_columns, 1, 0.5F);
-    uint8_t *outliers = allocate(n / 100 + 1, ENTRO_OUTLIER_BYTES);
+    uint8_t *outliers = keep(n / 100 + 1, ENTRO_OUTLIER_BYTES);
     for (size_t i = random_u32() % 100; i < n; i += 100) {
         uint8_t *record = outliers + m->n_outliers++ * ENTRO_OUTLIER_BYTES;
         entro_store_u64(record, i);
@@ -140,7 +160,7 @@ static void make_layer(struct entro_layer_weights *layer, const struct shape *s)
 /* Never freed: the program ends with it. */
 static struct model *make_model(const struct shape *s)
 {
-    struct model *model = allocate(1, sizeof *model);
+    struct model *model = keep(1, sizeof *model);
     model->architecture = (struct entro_architecture){
         .name = "synthetic", .activation = s->gelu ? ENTRO_ACTIVATION_GELU_TANH : ENTRO_ACTIVATION_SILU};
     model->config = (struct entro_config){.architecture = &model->architecture,
@@ -161,7 +181,7 @@ static struct model *make_model(const struct shape *s)
     if (s->window != 0)
         model->config.sliding[0] = 0x55; /* every other layer */
     model->weights.n_layers = s->n_layers;
-    model->weights.layers = allocate(s->n_layers, sizeof *model->weights.layers);
+    model->weights.layers = keep(s->n_layers, sizeof *model->weights.layers);
     model->weights.embedding = make_matrix(s, s->n_vocabulary, s->n_hidden);
     model->weights.output = s->tied ? model->weights.embedding : make_matrix(s, s->n_vocabulary, s->n_hidden);
     model->weights.final_norm = random_vector(s->n_hidden, 1, 0.3F);
@@ -179,8 +199,7 @@ static void expect(enum entro_error error, const struct entro_message *message)
 }
 
 static struct entro_backend *open_gpu(struct entro_gpu *gpu, const struct model *model, size_t n_context,
-                                      size_t n_batch, unsigned n_threads,
-                                      struct entro_cuda_loaded *figures)
+                                      size_t n_batch, unsigned n_threads, struct entro_cuda_loaded *figures)
 {
     struct entro_message message;
     struct entro_backend *backend;
@@ -296,6 +315,7 @@ static int check(struct entro_gpu *gpu)
         free(expected);
         cpu->free(cpu);
         cuda->free(cuda);
+        free_kept();
     }
     entro_pool_free(pool);
     printf("%s\n", n_failed == 0 ? "all models agree with the CPU" : "SOME MODELS DIFFER");
@@ -358,6 +378,7 @@ static int bench(struct entro_gpu *gpu, enum entro_matrix_encoding encoding)
                1 / seconds[16], read_bytes / 1e9 / seconds[16]);
     }
     cuda->free(cuda);
+    free_kept();
     return 0;
 }
 
