@@ -334,7 +334,7 @@ static int bench(struct entro_gpu *gpu, enum entro_matrix_encoding encoding)
     struct shape shape = {"Mistral 7B", encoding, false, 0,     32, 4096,          14336,
                           32,           8,        128,   32000, 0,  .fused = false};
     size_t shared_bytes = shape.n_vocabulary * shape.n_hidden;
-    uint8_t *shared = allocate(shared_bytes, 1);
+    uint8_t *shared = keep(shared_bytes, 1);
     for (size_t i = 0; i + 4 <= shared_bytes; i += 4)
         entro_store_u32(shared + i, random_u32());
     shape.shared = shared;
