@@ -33,24 +33,31 @@ static void run_product_item(void *context, size_t item, unsigned worker)
                        product->y_stride);
 }
 
+/* The inputs of the products that share one vector but not its factors. */
+struct preparation {
+    struct entro_matrix_input inputs[ENTRO_CPU_MAX_PRODUCTS];
+    size_t n_inputs;
+};
+
+/* All inputs of some tokens: they are read once. */
 static void prepare_item(void *context, size_t item, unsigned worker)
 {
-    struct entro_matrix_input *input = context;
-    size_t first = item * PREPARED_TOKENS, n = input->n_tokens - first;
+    struct preparation *preparation = context;
     (void)worker;
-    entro_matrix_prepare_tokens(input, first, n < PREPARED_TOKENS ? n : PREPARED_TOKENS);
+    for (size_t i = 0; i < preparation->n_inputs; i++) {
+        struct entro_matrix_input *input = &preparation->inputs[i];
+        size_t first = item * PREPARED_TOKENS, n = input->n_tokens - first;
+        entro_matrix_prepare_tokens(input, first, n < PREPARED_TOKENS ? n : PREPARED_TOKENS);
+    }
 }
 
-static void prepare(struct entro_cpu_backend *self, struct entro_matrix_input *input,
-                    const struct entro_matrix *matrix, const float *x, size_t x_stride, size_t n_tokens,
-                    float *scratch)
+static void prepare(struct entro_cpu_backend *self, struct preparation *preparation, size_t n_tokens)
 {
-    if (n_tokens == 1) {
-        entro_matrix_prepare(input, matrix, self->kernels, x, x_stride, n_tokens, scratch);
-        return;
-    }
-    entro_matrix_prepare_begin(input, matrix, self->kernels, x, x_stride, n_tokens, scratch);
-    entro_parallel_for(self->pool, (n_tokens + PREPARED_TOKENS - 1) / PREPARED_TOKENS, prepare_item, input);
+    size_t n_items = (n_tokens + PREPARED_TOKENS - 1) / PREPARED_TOKENS;
+    if (n_items == 1)
+        prepare_item(preparation, 0, 0);
+    else
+        entro_parallel_for(self->pool, n_items, prepare_item, preparation);
 }
 
 static size_t choose_rows(const struct entro_cpu_backend *self, size_t n_rows, size_t n_columns,
@@ -76,7 +83,7 @@ static void show_inputs(const struct entro_observer *observer, const struct entr
 void entro_cpu_multiply(struct entro_cpu_backend *self, const struct entro_cpu_product *products,
                         size_t n_products, const float *x, size_t x_stride, size_t n_tokens)
 {
-    struct entro_matrix_input inputs[ENTRO_CPU_MAX_PRODUCTS];
+    struct preparation preparation = {.n_inputs = 0};
     struct product_loop loop = {.self = self, .products = products};
     size_t n_rows = 0, n_items = 0;
     if (self->observer != NULL)
@@ -88,9 +95,12 @@ void entro_cpu_multiply(struct entro_cpu_backend *self, const struct entro_cpu_p
                 loop.inputs[i] = loop.inputs[j];
         if (loop.inputs[i] != NULL)
             continue;
-        prepare(self, &inputs[i], products[i].matrix, x, x_stride, n_tokens, self->state.scratch[i]);
-        loop.inputs[i] = &inputs[i];
+        struct entro_matrix_input *input = &preparation.inputs[preparation.n_inputs++];
+        entro_matrix_prepare_begin(input, products[i].matrix, self->kernels, x, x_stride, n_tokens,
+                                   self->state.scratch[i]);
+        loop.inputs[i] = input;
     }
+    prepare(self, &preparation, n_tokens);
     loop.rows_per_item = choose_rows(self, n_rows, products[0].matrix->n_columns, n_tokens);
     for (size_t i = 0; i < n_products; i++) {
         loop.n_items[i] = (products[i].matrix->n_rows + loop.rows_per_item - 1) / loop.rows_per_item;

@@ -56,13 +56,36 @@ static inline void split_parity(__m512i *first, __m512i *second)
     *first = evens;
 }
 
+/*
+ * The digits of 64 numbers v: with 128 added at each of its digits, v's bytes are its digits, each more by
+ * 128. planes[d] are those of the lowest value first.
+ */
+static inline void split_digits(const __m512i v[4], __m512i planes[ENTRO_FIXED_DIGITS])
+{
+    const __m512i halves = _mm512_set1_epi32(0x808080), signs = _mm512_set1_epi8((char)0x80);
+    const __m512i by_digit =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    /* From the fours of each lane to those of each vector. */
+    const __m512i in_order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m512i b[4];
+    for (size_t k = 0; k < 4; k++)
+        b[k] = _mm512_shuffle_epi8(_mm512_add_epi32(v[k], halves), by_digit);
+    __m512i lower01 = _mm512_unpacklo_epi32(b[0], b[1]), lower23 = _mm512_unpacklo_epi32(b[2], b[3]);
+    __m512i upper01 = _mm512_unpackhi_epi32(b[0], b[1]), upper23 = _mm512_unpackhi_epi32(b[2], b[3]);
+    planes[0] = _mm512_unpacklo_epi64(lower01, lower23);
+    planes[1] = _mm512_unpackhi_epi64(lower01, lower23);
+    planes[2] = _mm512_unpacklo_epi64(upper01, upper23);
+    for (size_t d = 0; d < ENTRO_FIXED_DIGITS; d++)
+        planes[d] = _mm512_xor_si512(_mm512_permutexvar_epi32(in_order, planes[d]), signs);
+}
+
 static void fix(const float *x, const float *column, size_t n, enum entro_fixed_order order, int8_t *digits,
                 struct entro_fixed_block *block)
 {
     const size_t plane = entro_fixed_padded(n);
-    const __m512i half = _mm512_set1_epi32(128);
     float largest = largest_magnitude(x, column, n);
     float factor = largest >= SMALLEST && largest <= FLT_MAX ? LARGEST / largest : 0;
+    const __m512i ones = _mm512_set1_epi8(1);
     __m512i sums[ENTRO_FIXED_DIGITS] = {_mm512_setzero_si512(), _mm512_setzero_si512(),
                                         _mm512_setzero_si512()};
     for (size_t i = 0; i < plane; i += ENTRO_FIXED_STEP) {
@@ -81,16 +104,12 @@ static void fix(const float *x, const float *column, size_t n, enum entro_fixed_
             v[1] = v[2];
             v[2] = odds;
         }
-        for (size_t k = 0; k < 4; k++) {
-            __m512i middle = _mm512_srai_epi32(_mm512_add_epi32(v[k], half), 8);
-            __m512i high = _mm512_srai_epi32(_mm512_add_epi32(middle, half), 8);
-            int8_t *out = digits + i + 16 * k;
-            _mm_storeu_si128((void *)out, _mm512_cvtepi32_epi8(high));
-            _mm_storeu_si128((void *)(out + plane), _mm512_cvtepi32_epi8(middle));
-            _mm_storeu_si128((void *)(out + 2 * plane), _mm512_cvtepi32_epi8(v[k]));
-            sums[0] = _mm512_add_epi32(sums[0], high);
-            sums[1] = _mm512_add_epi32(sums[1], _mm512_sub_epi32(middle, _mm512_slli_epi32(high, 8)));
-            sums[2] = _mm512_add_epi32(sums[2], _mm512_sub_epi32(v[k], _mm512_slli_epi32(middle, 8)));
+        __m512i planes[ENTRO_FIXED_DIGITS];
+        split_digits(v, planes);
+        for (size_t d = 0; d < ENTRO_FIXED_DIGITS; d++) {
+            __m512i digit = planes[ENTRO_FIXED_DIGITS - 1 - d];
+            _mm512_storeu_si512(digits + d * plane + i, digit);
+            sums[d] = _mm512_dpbusd_epi32(sums[d], ones, digit);
         }
     }
     for (int d = 0; d < ENTRO_FIXED_DIGITS; d++)

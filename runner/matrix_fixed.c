@@ -125,8 +125,7 @@ static void times_vector(const struct entro_matrix *matrix, const struct entro_m
 
 /*
  * What an outlier's value adds to what its code stands for: as a factor of the fixed-point input, or of the
- * input itself, for one vector, whose input is near, and where a column factor of (almost) 0 leaves nothing
- * of it in the fixed-point input.
+ * input itself where a column factor of (almost) 0 leaves nothing of it in the fixed-point input.
  */
 struct correction {
     float difference;
@@ -150,7 +149,7 @@ static size_t place_in_plane(const struct entro_matrix *matrix, size_t column)
 /* The corrections of the outliers from *next on that lie before element `end`, as many as there is room for.
  */
 static size_t collect_corrections(const struct entro_matrix *matrix, uint64_t first, uint64_t end,
-                                  size_t *next, bool of_input, struct correction *corrections)
+                                  size_t *next, struct correction *corrections)
 {
     size_t n = 0;
     uint64_t first_row = first / matrix->n_columns;
@@ -166,7 +165,7 @@ static size_t collect_corrections(const struct entro_matrix *matrix, uint64_t fi
                       ((float)entro_matrix_code(matrix, (size_t)element) - matrix->zero_point);
         float factor = matrix->column_scale == NULL ? 1.0F : matrix->column_scale[column];
         /* The fixed-point input has the column's factor; the value is for the input without it. */
-        bool is_direct = of_input || !(fabsf(factor) >= MIN_FACTOR);
+        bool is_direct = !(fabsf(factor) >= MIN_FACTOR);
         float difference = is_direct ? value - coded * factor : value / factor - coded;
         corrections[n] = (struct correction){.difference = difference,
                                              .of_input = is_direct,
@@ -325,27 +324,51 @@ static void times_tile(struct tile *tile, const struct entro_matrix *matrix,
     for (size_t i = 0; i < input->n_blocks; i++) {
         size_t column = i * ENTRO_FIXED_COLUMNS, n_corrections = 0;
         if (i == 0)
-            n_corrections = collect_corrections(matrix, start, end, &next, false, tile->corrections);
+            n_corrections = collect_corrections(matrix, start, end, &next, tile->corrections);
         arrange_tile(tile, matrix, kernels, first, n_rows, column, block_columns(matrix, column));
         times_tokens(tile, matrix, input, kernels->fixed, i, first, n_rows, n_corrections, y, y_stride);
     }
     /* More of them than there is room for. */
     size_t n;
-    while ((n = collect_corrections(matrix, start, end, &next, false, tile->corrections)) != 0)
+    while ((n = collect_corrections(matrix, start, end, &next, tile->corrections)) != 0)
         correct(tile->corrections, n, input, 0, input->n_tokens, y, y_stride);
+}
+
+/* What the outliers of n rows add to the products with a few vectors, whose inputs are near: row by row, with
+ * no division, since a head may have thousands of them. */
+static void correct_vectors(const struct entro_matrix *matrix, const struct entro_matrix_input *input,
+                            size_t first, size_t n, float *y, size_t y_stride)
+{
+    size_t row = first;
+    uint64_t row_start = (uint64_t)first * matrix->n_columns, row_end = row_start + matrix->n_columns;
+    uint64_t end = row_start + (uint64_t)n * matrix->n_columns;
+    for (size_t i = entro_first_outlier(matrix, row_start); i < matrix->n_outliers; i++) {
+        uint64_t element = entro_outlier_index(matrix, i);
+        if (element >= end)
+            break;
+        for (; element >= row_end; row_end += matrix->n_columns) {
+            row_start = row_end;
+            row++;
+        }
+        size_t column = (size_t)(element - row_start);
+        float factor = entro_matrix_row_factor(matrix, row);
+        if (matrix->column_scale != NULL)
+            factor *= matrix->column_scale[column];
+        float coded = factor * ((float)entro_matrix_code(matrix, (size_t)element) - matrix->zero_point);
+        float difference = entro_outlier_value(matrix, i) - coded;
+        for (size_t t = 0; t < input->n_tokens; t++)
+            y[t * y_stride + row] += difference * input->x[t * input->x_stride + column];
+    }
 }
 
 static void times_vectors(const struct entro_matrix *matrix, const struct entro_matrix_input *input,
                           const struct entro_fixed_kernels *fixed, size_t first, size_t n, float *y,
                           size_t y_stride)
 {
-    struct correction corrections[MAX_CORRECTIONS];
-    uint64_t start = (uint64_t)first * matrix->n_columns, end = start + (uint64_t)n * matrix->n_columns;
-    size_t next = entro_first_outlier(matrix, start), n_corrections;
     for (size_t t = 0; t < input->n_tokens; t++)
         times_vector(matrix, input, fixed, t, first, n, y + t * y_stride);
-    while ((n_corrections = collect_corrections(matrix, start, end, &next, true, corrections)) != 0)
-        correct(corrections, n_corrections, input, 0, input->n_tokens, y + first, y_stride);
+    if (matrix->n_outliers != 0)
+        correct_vectors(matrix, input, first, n, y, y_stride);
 }
 
 void entro_matrix_times_fixed(const struct entro_matrix *matrix, const struct entro_kernels *kernels,
