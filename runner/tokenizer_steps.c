@@ -191,7 +191,8 @@ static enum entro_error write_prefixed(const struct entro_step *step, const stru
                                        struct entro_message *message)
 {
     const struct entro_text *prefix = &step->content;
-    bool is_there = piece->size >= prefix->size && memcmp(text, prefix->data, prefix->size) == 0;
+    bool is_there = prefix->size == 0 ||
+                    (piece->size >= prefix->size && memcmp(text, prefix->data, prefix->size) == 0);
     bool wanted = step->when == ENTRO_PREFIX_ALWAYS ||
                   (!is_there && (step->when == ENTRO_PREFIX_UNLESS_THERE || at_origin));
     enum entro_error error = ENTRO_OK;

@@ -283,6 +283,20 @@ static void a_long_run_of_combining_marks_is_not_normalized(void **state)
     entro_tokenizer_destroy(tokenizer);
 }
 
+static void an_empty_prefix_prepends_nothing(void **state)
+{
+    (void)state;
+    struct entro_tokenizer *tokenizer =
+        fixture_from_text("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1},\"merges\":[]},"
+                          "\"normalizer\":{\"type\":\"Prepend\",\"prepend\":\"\"}}");
+    struct entro_tokens tokens = fixture_encode(tokenizer, "ab", 2, 0);
+    assert_int_equal(tokens.n, 2);
+    assert_int_equal(tokens.ids[0], 0);
+    assert_int_equal(tokens.ids[1], 1);
+    entro_tokens_free(&tokens);
+    entro_tokenizer_destroy(tokenizer);
+}
+
 struct job {
     const struct entro_tokenizer *tokenizer;
     const struct entro_text *text;
@@ -339,6 +353,7 @@ int main(void)
         cmocka_unit_test(ids_are_appended_and_a_text_too_long_leaves_them),
         cmocka_unit_test(an_expression_that_backtracks_for_ever_is_an_error),
         cmocka_unit_test(a_long_run_of_combining_marks_is_not_normalized),
+        cmocka_unit_test(an_empty_prefix_prepends_nothing),
         cmocka_unit_test(threads_share_a_tokenizer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
