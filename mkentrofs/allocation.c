@@ -14,15 +14,39 @@
 #define GAUSSIAN_BITS 2.05
 #define MAX_SIDE_BITS 0.75
 
+/* Share of outliers that a finer step may make. */
+#define MAX_FINER_OUTLIERS 5e-4
+
 const struct entro_quality entro_qualities[ENTRO_N_QUALITIES] = {
     {"near-lossless", 6.6}, {"high", 5.5}, {"medium", 4.9}, {"small", 4.1}};
+
+/* The finest step at which no more than so many weights are outliers. */
+static double finest_step(const struct entro_step_costs *costs, unsigned bits, double max_outliers)
+{
+    double step_log2 = ENTRO_STEP_LOG2_MAX;
+    while (step_log2 > ENTRO_STEP_LOG2_MIN &&
+           (double)entro_step_cost(costs, bits, step_log2 - 1.0 / ENTRO_STEPS_PER_OCTAVE).outliers <=
+               max_outliers)
+        step_log2 -= 1.0 / ENTRO_STEPS_PER_OCTAVE;
+    return step_log2;
+}
+
+/* A tensor's own step. One that is to be finer than the others' is not, as far as it would fill the list of
+ * outliers: that costs bits, and a product with each of them for every token. */
+static double own_step(const struct entro_balanced_tensor *tensor, double step_log2, unsigned bits)
+{
+    double own_log2 = fmax(step_log2 - tensor->finer_octaves, ENTRO_STEP_LOG2_MIN);
+    if (tensor->finer_octaves <= 0)
+        return own_log2;
+    return fmax(own_log2, fmin(step_log2, finest_step(&tensor->costs, bits, MAX_FINER_OUTLIERS)));
+}
 
 static struct entro_step_cost cost_with(const struct entro_allocation_item *item, double step_log2,
                                         unsigned bits)
 {
     const struct entro_balanced_tensor *tensor = item->tensor;
     double side = entro_balanced_side_bits(tensor, item->source) / (double)item->source->n_elements;
-    struct entro_step_cost cost = entro_step_cost(&tensor->costs, bits, step_log2 - tensor->finer_octaves);
+    struct entro_step_cost cost = entro_step_cost(&tensor->costs, bits, own_step(tensor, step_log2, bits));
     cost.bits += (float)side;
     return cost;
 }
@@ -30,9 +54,10 @@ static struct entro_step_cost cost_with(const struct entro_allocation_item *item
 struct entro_step_cost entro_allocation_cost(const struct entro_allocation_item *item, double step_log2,
                                              unsigned *bits)
 {
-    double own_log2 = step_log2 - item->tensor->finer_octaves;
-    double of_u8 = (double)entro_step_cost(&item->tensor->costs, 8, own_log2).bits;
-    *bits = of_u8 <= ENTRO_BPW_OF_U4 ? 4 : 8;
+    const struct entro_balanced_tensor *tensor = item->tensor;
+    double of_u8 = (double)entro_step_cost(&tensor->costs, 8, own_step(tensor, step_log2, 8)).bits;
+    double of_u4 = (double)entro_step_cost(&tensor->costs, 4, own_step(tensor, step_log2, 4)).bits;
+    *bits = of_u8 <= ENTRO_BPW_OF_U4 && of_u4 <= of_u8 + ENTRO_MAX_COST_OF_U4 ? 4 : 8;
     return cost_with(item, step_log2, *bits);
 }
 
@@ -69,7 +94,7 @@ static void halve(struct steps *steps, const struct entro_allocation_item *items
 /* False where F32 has no such scale, or the codes' values would overflow. */
 static bool set_scale(struct entro_balanced_tensor *tensor, double step_log2)
 {
-    double scale = entro_balanced_scale(exp2(step_log2 - tensor->finer_octaves) * tensor->norm);
+    double scale = entro_balanced_scale(exp2(own_step(tensor, step_log2, tensor->bits)) * tensor->norm);
     if (scale < (double)FLT_MIN || scale * 256 > (double)FLT_MAX)
         return false;
     tensor->scale = (float)scale;
@@ -80,8 +105,6 @@ enum entro_error entro_allocate(const struct entro_allocation_item *items, size_
                                 bool is_asked, double *step_log2, struct entro_message *message)
 {
     double finest = ENTRO_STEP_LOG2_MIN, coarsest = ENTRO_STEP_LOG2_MAX;
-    for (size_t i = 0; i < n_items; i++)
-        finest = fmax(finest, ENTRO_STEP_LOG2_MIN + items[i].tensor->finer_octaves);
     *step_log2 = 0;
     if (n_items == 0)
         return ENTRO_OK;

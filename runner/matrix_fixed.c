@@ -334,30 +334,27 @@ static void times_tile(struct tile *tile, const struct entro_matrix *matrix,
         correct(tile->corrections, n, input, 0, input->n_tokens, y, y_stride);
 }
 
-/* What the outliers of n rows add to the products with a few vectors, whose inputs are near: row by row, with
- * no division, since a head may have thousands of them. */
-static void correct_vectors(const struct entro_matrix *matrix, const struct entro_matrix_input *input,
-                            size_t first, size_t n, float *y, size_t y_stride)
+/*
+ * What the outliers of n rows add to the product with one vector, whose input is near. A head may have
+ * hundreds of thousands, one or two a row: a division is cheaper than a branch at each row's end, which no
+ * processor foresees.
+ */
+static void correct_vector(const struct entro_matrix *matrix, const float *x, size_t first, size_t n,
+                           float *y)
 {
-    size_t row = first;
-    uint64_t row_start = (uint64_t)first * matrix->n_columns, row_end = row_start + matrix->n_columns;
-    uint64_t end = row_start + (uint64_t)n * matrix->n_columns;
-    for (size_t i = entro_first_outlier(matrix, row_start); i < matrix->n_outliers; i++) {
-        uint64_t element = entro_outlier_index(matrix, i);
+    const uint64_t n_columns = matrix->n_columns, end = (first + n) * n_columns;
+    const float *column_scale = matrix->column_scale;
+    const float zero_point = matrix->zero_point;
+    for (size_t i = entro_first_outlier(matrix, first * n_columns); i < matrix->n_outliers; i++) {
+        uint64_t element = entro_outlier_index(matrix, i), row = element / n_columns;
         if (element >= end)
             break;
-        for (; element >= row_end; row_end += matrix->n_columns) {
-            row_start = row_end;
-            row++;
-        }
-        size_t column = (size_t)(element - row_start);
-        float factor = entro_matrix_row_factor(matrix, row);
-        if (matrix->column_scale != NULL)
-            factor *= matrix->column_scale[column];
-        float coded = factor * ((float)entro_matrix_code(matrix, (size_t)element) - matrix->zero_point);
-        float difference = entro_outlier_value(matrix, i) - coded;
-        for (size_t t = 0; t < input->n_tokens; t++)
-            y[t * y_stride + row] += difference * input->x[t * input->x_stride + column];
+        size_t column = (size_t)(element - row * n_columns);
+        float factor = entro_matrix_row_factor(matrix, (size_t)row);
+        if (column_scale != NULL)
+            factor *= column_scale[column];
+        float coded = factor * ((float)entro_matrix_code(matrix, (size_t)element) - zero_point);
+        y[row] += (entro_outlier_value(matrix, i) - coded) * x[column];
     }
 }
 
@@ -365,10 +362,11 @@ static void times_vectors(const struct entro_matrix *matrix, const struct entro_
                           const struct entro_fixed_kernels *fixed, size_t first, size_t n, float *y,
                           size_t y_stride)
 {
-    for (size_t t = 0; t < input->n_tokens; t++)
+    for (size_t t = 0; t < input->n_tokens; t++) {
         times_vector(matrix, input, fixed, t, first, n, y + t * y_stride);
-    if (matrix->n_outliers != 0)
-        correct_vectors(matrix, input, first, n, y, y_stride);
+        if (matrix->n_outliers != 0)
+            correct_vector(matrix, input->x + t * input->x_stride, first, n, y + t * y_stride);
+    }
 }
 
 void entro_matrix_times_fixed(const struct entro_matrix *matrix, const struct entro_kernels *kernels,
