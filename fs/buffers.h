@@ -1,6 +1,7 @@
 /*
  * Memory for decoded blocks, reused: the buffer given back last is taken first, since it is the one that is
- * still in a processor's cache. All functions are thread-safe.
+ * still in a processor's cache. What whole blocks had is kept until the end, so that there is never more than
+ * was in use at once. All functions are thread-safe.
  */
 #ifndef ENTRO_FS_BUFFERS_H
 #define ENTRO_FS_BUFFERS_H

@@ -83,7 +83,9 @@ static enum entro_error plan_sizes(const struct making *making, struct entro_bal
     for (size_t i = 0; i < plan->n_tensors && !error; i++) {
         struct entro_planned_tensor *tensor = &plan->tensors[i];
         if (!tensor->kept_reason)
-            tensor->kept_reason = balanced->tensors[i].kept_reason;
+            tensor->kept_reason = balanced->tensors[i].is_copy
+                                      ? "stored once, as the tensor that it is a copy of"
+                                      : balanced->tensors[i].kept_reason;
         if (tensor->kept_reason)
             continue;
         items[n_items] =

@@ -24,7 +24,8 @@ struct entro_planned_cell {
 
 struct entro_planned_tensor {
     const struct entro_source_tensor *source;
-    const char *kept_reason; /* why it stays as it is; NULL: quantized, and only then what follows is set */
+    const char *kept_reason; /* why it costs nothing or stays as it is; NULL: quantized, and only then what
+                                follows is set */
     struct entro_planned_cell cells[ENTRO_MAX_PLANNED];
     struct entro_ablation ablation;
 };

@@ -131,7 +131,7 @@ enum entro_error entro_plan_table(FILE *stream, const struct entro_plan *plan)
         put_kinds(stream, plan, &kinds, sums, &total);
     }
     if (n_kept > 0)
-        fprintf(stream, "%zu more %s kept (small, of one dimension, --keep ...)\n", n_kept,
+        fprintf(stream, "%zu more %s kept (small, of one dimension, a copy, --keep ...)\n", n_kept,
                 n_kept == 1 ? "tensor is" : "tensors are");
     put_ablation(stream, plan);
     if (total.n_tensors > 0)

@@ -9,25 +9,12 @@
 
 #include "codec/block.h"
 #include "codec/checksum.h"
-#include "codec/histogram.h"
-#include "codec/joint_lengths.h"
-#include "tests/bench/bench_sets.h"
+#include "tests/bench/bench_area.h"
 
-#define BLOCK_BYTES ((size_t)64 << 10)
+#define BLOCK_BYTES BENCH_AREA_BLOCK_BYTES
 #define RANGE_BYTES ((size_t)4 << 10)
 #define SET_BYTES   ((size_t)4 << 20)
-#define COLD_BYTES  ((size_t)256 << 20) /* more than a processor's share of any cache */
 #define N_SAMPLES   2000
-
-/* The set's blocks, again and again, one behind another with their slop. */
-struct area {
-    struct entro_pivot *pivot;
-    struct entro_pivot_scratch *scratch;
-    struct entro_block *blocks;
-    uint8_t **places;
-    size_t n_blocks, n_distinct;
-    uint8_t *bytes;
-};
 
 enum what { NOTHING, CHECKSUM, RANGE, CHECKED_RANGE, CHECKED_WHOLE, N_WHAT };
 
@@ -44,42 +31,9 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* False where memory is short or the set cannot be coded. */
-static bool fill(struct area *area, const struct bench_set *set)
-{
-    uint64_t counts[ENTRO_N_SYMBOLS] = {0};
-    uint8_t lengths[ENTRO_N_SYMBOLS];
-    entro_histogram(set->bytes, set->size_bytes, counts);
-    area->n_distinct = set->size_bytes / BLOCK_BYTES;
-    area->scratch = entro_pivot_scratch_create(NULL);
-    area->bytes = malloc(COLD_BYTES + BLOCK_BYTES + ENTRO_READ_SLOP_BYTES);
-    area->blocks = malloc(COLD_BYTES / BLOCK_BYTES * 64 * sizeof *area->blocks);
-    area->places = malloc(COLD_BYTES / BLOCK_BYTES * 64 * sizeof *area->places);
-    if (area->scratch == NULL || area->bytes == NULL || area->blocks == NULL || area->places == NULL ||
-        !entro_joint_lengths(counts, BLOCK_BYTES, lengths) ||
-        entro_pivot_create(&area->pivot, lengths) != ENTRO_OK)
-        return false;
-    uint8_t *place = area->bytes;
-    size_t i = 0;
-    for (; place < area->bytes + COLD_BYTES && i < COLD_BYTES / BLOCK_BYTES * 64; i++) {
-        area->places[i] = place;
-        if (i < area->n_distinct) {
-            area->blocks[i] = entro_block_encode(area->pivot, set->bytes + i * BLOCK_BYTES, BLOCK_BYTES,
-                                                 place, area->scratch);
-        } else {
-            size_t k = i % area->n_distinct;
-            area->blocks[i] = area->blocks[k];
-            memcpy(place, area->places[k], area->blocks[k].stored_bytes);
-        }
-        place += area->blocks[i].stored_bytes + ENTRO_READ_SLOP_BYTES;
-    }
-    area->n_blocks = i;
-    return true;
-}
-
 /* False for a wrong result. */
-static bool act(const struct area *area, enum what what, size_t i, size_t first, const uint8_t *expected,
-                double *us)
+static bool act(const struct bench_area *area, struct entro_pivot_scratch *scratch, enum what what, size_t i,
+                size_t first, const uint8_t *expected, double *us)
 {
     static uint8_t target[BLOCK_BYTES];
     struct entro_block block = area->blocks[i];
@@ -91,20 +45,20 @@ static bool act(const struct area *area, enum what what, size_t i, size_t first,
             entro_checksum64(stored, block.stored_bytes) == block.xxh3_64 ? ENTRO_OK : ENTRO_ERROR_CHECKSUM;
     else if (what == RANGE)
         error = entro_pivot_decode_range(area->pivot, stored, block.stored_bytes, BLOCK_BYTES, first,
-                                         RANGE_BYTES, target, area->scratch);
+                                         RANGE_BYTES, target, scratch);
     else if (what == CHECKED_RANGE)
         error = entro_block_decode_range(area->pivot, block, stored, BLOCK_BYTES, first, RANGE_BYTES, target,
-                                         area->scratch);
+                                         scratch);
     else if (what == CHECKED_WHOLE)
-        error = entro_block_decode(area->pivot, block, stored, target, BLOCK_BYTES, area->scratch);
+        error = entro_block_decode(area->pivot, block, stored, target, BLOCK_BYTES, scratch);
     *us = now_us() - begin;
     if (what == RANGE || what == CHECKED_RANGE)
         return error == ENTRO_OK && memcmp(target, expected + first, RANGE_BYTES) == 0;
     return error == ENTRO_OK && (what != CHECKED_WHOLE || memcmp(target, expected, BLOCK_BYTES) == 0);
 }
 
-static bool measure(const struct area *area, const struct bench_set *set, bool is_cold,
-                    double medians[N_WHAT])
+static bool measure(const struct bench_area *area, struct entro_pivot_scratch *scratch,
+                    const struct bench_set *set, bool is_cold, double medians[N_WHAT])
 {
     static double us[N_WHAT][N_SAMPLES];
     uint32_t random = 1;
@@ -113,9 +67,10 @@ static bool measure(const struct area *area, const struct bench_set *set, bool i
             random = random * 1664525U + 1013904223U;
             size_t i = is_cold ? random % area->n_blocks : n / 100 % area->n_distinct;
             size_t first = (random >> 28) * RANGE_BYTES;
-            if (!is_cold && !act(area, CHECKSUM, i, 0, NULL, &us[what][n]))
+            if (!is_cold && !act(area, scratch, CHECKSUM, i, 0, NULL, &us[what][n]))
                 return false;
-            if (!act(area, what, i, first, set->bytes + i % area->n_distinct * BLOCK_BYTES, &us[what][n]))
+            if (!act(area, scratch, what, i, first, set->bytes + i % area->n_distinct * BLOCK_BYTES,
+                     &us[what][n]))
                 return false;
         }
     }
@@ -133,18 +88,23 @@ int main(int argc, char **argv)
                 argv[0]);
         return 2;
     }
+    struct entro_pivot_scratch *scratch = entro_pivot_scratch_create(NULL);
+    if (scratch == NULL) {
+        fprintf(stderr, "%s: out of memory\n", argv[0]);
+        return 1;
+    }
     printf(
         "us for 4 KiB of a coded block of 64 KiB       checksum  4 KiB  both   whole block with checksum\n");
     for (unsigned i = 0; bench_set_name(i) != NULL; i++) {
         struct bench_set set;
-        struct area area = {0};
-        if (bench_set_generate(&set, i, SET_BYTES) != ENTRO_OK || !fill(&area, &set)) {
+        struct bench_area area;
+        if (bench_set_generate(&set, i, SET_BYTES) != ENTRO_OK || !bench_area_fill(&area, &set)) {
             fprintf(stderr, "%s: %s: out of memory\n", argv[0], bench_set_name(i));
             return 1;
         }
         for (int is_cold = 0; is_cold < 2; is_cold++) {
             double us[N_WHAT];
-            if (!measure(&area, &set, is_cold, us)) {
+            if (!measure(&area, scratch, &set, is_cold, us)) {
                 fprintf(stderr, "%s: %s: decoded wrongly\n", argv[0], set.name);
                 return 1;
             }
@@ -152,12 +112,9 @@ int main(int argc, char **argv)
                    area.blocks[0].stored_bytes, is_cold ? "in memory" : "in the cache", us[CHECKSUM],
                    us[RANGE], us[CHECKED_RANGE], us[CHECKED_WHOLE]);
         }
-        free(area.places);
-        free(area.blocks);
-        free(area.bytes);
-        entro_pivot_free(area.pivot);
-        entro_pivot_scratch_free(area.scratch);
+        bench_area_free(&area);
         bench_set_free(&set);
     }
+    entro_pivot_scratch_free(scratch);
     return 0;
 }

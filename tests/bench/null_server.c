@@ -1,5 +1,5 @@
 /*
- * A FUSE server that decodes nothing: the tree of another directory (names and sizes), every file of constant
+ * A FUSE server without an image: the tree of another directory (names and sizes), every file of constant
  * bytes from one hot buffer. What it delivers is the most that any FUSE server can; its session is set up as
  * that of entrofs (fs/fuse_ops.c, fs/serve.c), and its options try what entrofs might do otherwise.
  */
@@ -10,6 +10,7 @@
 #include <fuse_lowlevel.h>
 #include <getopt.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,14 +21,21 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/bench/bench_area.h"
+
 #define REPLY_BYTES     (1U << 20)
 #define HUGE_PAGE_BYTES (2U << 20)
+
+/* What a decoded reply is decoded from, where --set names nothing else: the codes of an 8-bit tensor. */
+#define DEFAULT_SET "gauss_5.7"
+#define SET_BYTES   ((size_t)4 << 20)
 
 /* How the reply's bytes come to be. */
 enum reply {
     REPLY_CONSTANT, /* the one hot buffer, as it is */
     REPLY_MALLOC,   /* malloc, fill, reply, free */
     REPLY_KEPT,     /* fill a buffer that the thread keeps */
+    REPLY_DECODED,  /* fill it by decoding stored blocks, checksum and all */
 };
 
 struct node {
@@ -48,9 +56,14 @@ static struct {
     enum reply reply;
     unsigned max_threads, max_background, max_readahead, max_read, work_ns_per_kib;
     bool clone_fd, splice, huge, no_async_read, no_keep_cache, auto_inval;
-} options = {.max_threads = 16, .max_background = 64};
+    const char *set;
+} options = {.max_threads = 16, .max_background = 64, .set = DEFAULT_SET};
 
 static _Thread_local char *kept;
+
+static struct bench_area area; /* for decoded replies; never changes once the session runs */
+static _Thread_local struct entro_pivot_scratch *scratch;
+static atomic_size_t next_block;
 
 static bool add_node(const char *name, size_t parent, const struct stat *facts)
 {
@@ -177,6 +190,20 @@ static void reply_memory(fuse_req_t request, char *bytes, size_t size)
     fuse_reply_data(request, &buffer, FUSE_BUF_SPLICE_MOVE);
 }
 
+/* Fills a reply with the next blocks' bytes. */
+static bool decode_blocks(char *bytes, size_t size)
+{
+    if (scratch == NULL && (scratch = entro_pivot_scratch_create(NULL)) == NULL)
+        return false;
+    bool ok = true;
+    for (size_t done = 0; ok && done < size; done += BENCH_AREA_BLOCK_BYTES) {
+        size_t i = atomic_fetch_add(&next_block, 1) % area.n_blocks;
+        ok = entro_block_decode(area.pivot, area.blocks[i], area.places[i], (uint8_t *)bytes + done,
+                                BENCH_AREA_BLOCK_BYTES, scratch) == ENTRO_OK;
+    }
+    return ok;
+}
+
 static void reply_bytes(fuse_req_t request, size_t size)
 {
     char *bytes = NULL;
@@ -188,6 +215,7 @@ static void reply_bytes(fuse_req_t request, size_t size)
         bytes = malloc(size);
         break;
     case REPLY_KEPT:
+    case REPLY_DECODED:
         if (kept == NULL && (kept = aligned_alloc(HUGE_PAGE_BYTES, HUGE_PAGE_BYTES)) != NULL && options.huge)
             madvise(kept, HUGE_PAGE_BYTES, MADV_HUGEPAGE);
         bytes = kept;
@@ -197,7 +225,12 @@ static void reply_bytes(fuse_req_t request, size_t size)
         fuse_reply_err(request, ENOMEM);
         return;
     }
-    memcpy(bytes, tree.bytes, size);
+    if (options.reply != REPLY_DECODED) {
+        memcpy(bytes, tree.bytes, size);
+    } else if (!decode_blocks(bytes, size)) {
+        fuse_reply_err(request, EIO);
+        return;
+    }
     work_for((uint64_t)options.work_ns_per_kib * size / 1024);
     reply_memory(request, bytes, size);
     if (options.reply == REPLY_MALLOC)
@@ -257,7 +290,8 @@ static const struct option option_table[] = {
     {"max-background", required_argument, NULL, 'b'},
     {"max-readahead", required_argument, NULL, 'a'}, /* bytes; the kernel's offer stands where it is less */
     {"max-read", required_argument, NULL, 'r'},      /* bytes a request */
-    {"reply", required_argument, NULL, 'y'},         /* constant, malloc or kept */
+    {"reply", required_argument, NULL, 'y'},         /* constant, malloc, kept or decoded */
+    {"set", required_argument, NULL, 'S'},           /* for decoded: one of bench_codec's */
     {"work", required_argument, NULL, 'w'},          /* ns for each KiB, unless the reply is constant */
     {"clone-fd", no_argument, NULL, 'c'},
     {"splice", no_argument, NULL, 's'},
@@ -276,15 +310,19 @@ static const char usage[] =
     "  --max-read N         bytes a request (default: what the kernel offers)\n"
     "  --reply HOW          constant (default): one hot buffer; malloc: a copy in new memory; kept: a copy "
     "in\n"
-    "                       memory that the thread keeps\n"
+    "                       memory that the thread keeps; decoded: stored blocks, checked and decoded "
+    "there\n"
+    "  --set NAME           what these blocks hold: a set of bench_codec (default " DEFAULT_SET ")\n"
     "  --huge               that memory is one huge page\n"
     "  --work NS            spends as much time on each KiB of a copy\n"
     "  --splice, --clone-fd, --no-async-read, --no-keep-cache, --auto-inval\n";
 
 static bool parse_reply(const char *word)
 {
-    static const char *const words[] = {
-        [REPLY_CONSTANT] = "constant", [REPLY_MALLOC] = "malloc", [REPLY_KEPT] = "kept"};
+    static const char *const words[] = {[REPLY_CONSTANT] = "constant",
+                                        [REPLY_MALLOC] = "malloc",
+                                        [REPLY_KEPT] = "kept",
+                                        [REPLY_DECODED] = "decoded"};
     for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(words[i], word) == 0) {
             options.reply = (enum reply)i;
@@ -315,6 +353,9 @@ static bool parse_options(int argc, char *argv[])
             if (!parse_reply(optarg))
                 return false;
             break;
+        case 'S':
+            options.set = optarg;
+            break;
         case 'w':
             options.work_ns_per_kib = number;
             break;
@@ -341,6 +382,23 @@ static bool parse_options(int argc, char *argv[])
         }
     }
     return argc - optind == 2;
+}
+
+/* Encodes what decoded replies come from. */
+static bool make_area(void)
+{
+    struct bench_set set;
+    for (unsigned i = 0; bench_set_name(i) != NULL; i++) {
+        if (strcmp(bench_set_name(i), options.set) != 0)
+            continue;
+        if (bench_set_generate(&set, i, SET_BYTES) != ENTRO_OK)
+            return false;
+        bool ok = bench_area_fill(&area, &set);
+        bench_set_free(&set);
+        return ok;
+    }
+    errno = EINVAL;
+    return false;
 }
 
 static bool mount_and_serve(const char *mountpoint)
@@ -384,6 +442,11 @@ int main(int argc, char *argv[])
               add_folder(argv[optind], 0);
     if (!ok)
         fprintf(stderr, "null_server: %s: %s\n", argv[optind], strerror(errno));
+    if (ok && options.reply == REPLY_DECODED) {
+        ok = make_area();
+        if (!ok)
+            fprintf(stderr, "null_server: --set %s: %s\n", options.set, strerror(errno));
+    }
     if (ok) {
         memset(tree.bytes, 0x5a, REPLY_BYTES);
         ok = mount_and_serve(argv[optind + 1]);
@@ -392,5 +455,6 @@ int main(int argc, char *argv[])
         free(tree.nodes[i].name);
     free(tree.nodes);
     free(tree.bytes);
+    bench_area_free(&area);
     return ok ? 0 : 1;
 }

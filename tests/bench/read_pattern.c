@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -35,6 +36,7 @@ static struct {
     struct file *files;
     size_t n_files;
     unsigned n_random;
+    uint64_t seed;
     double *latencies_us; /* n_random of them, where the pattern has them */
     size_t n_latencies;
     atomic_ullong n_bytes;
@@ -208,7 +210,7 @@ static uint64_t next_random(uint64_t *state)
 static bool read_random(void)
 {
     const unsigned group_pages = READAROUND_BYTES / PAGE_BYTES;
-    uint64_t n_pages = 0, state = 0x9E3779B97F4A7C15U;
+    uint64_t n_pages = 0, state = (2 * work.seed + 1) * 0x9E3779B97F4A7C15U;
     for (size_t i = 0; i < work.n_files; i++)
         n_pages += work.files[i].size_bytes / PAGE_BYTES;
     bool *seen = calloc((size_t)(n_pages / group_pages) + 1, sizeof *seen);
@@ -314,17 +316,31 @@ static bool measure(const struct pattern *pattern, bool is_warm)
 
 int main(int argc, char *argv[])
 {
-    bool is_warm = argc > 1 && strcmp(argv[1], "--warm") == 0;
-    int first = is_warm ? 2 : 1;
+    static const struct option option_table[] = {
+        {"warm", no_argument, NULL, 'w'}, /* what is in the page cache stays there */
+        {"seed", required_argument, NULL, 's'},
+        {0},
+    };
+    bool is_warm = false, is_known = true;
+    int option;
+    while ((option = getopt_long(argc, argv, "", option_table, NULL)) != -1) {
+        if (option == 'w')
+            is_warm = true;
+        else if (option == 's')
+            work.seed = strtoull(optarg, NULL, 10);
+        else
+            is_known = false;
+    }
+    int first = optind;
     const struct pattern *pattern = NULL;
-    for (size_t i = 0; i < sizeof patterns / sizeof *patterns && argc > first + 1; i++)
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns && is_known && argc > first + 1; i++)
         if (strcmp(patterns[i].name, argv[first]) == 0)
             pattern = &patterns[i];
     if (pattern == NULL) {
         fprintf(
             stderr,
-            "Usage: read_pattern [--warm] sequential|mmap|populate|direct|readers4|readers4_parts|random4k "
-            "FILE...\n");
+            "Usage: read_pattern [--warm] [--seed N] sequential|mmap|populate|direct|readers4|readers4_parts|"
+            "random4k FILE...\n");
         return 2;
     }
     bool ok = open_files(argv + first + 1, (size_t)(argc - first - 1)) && measure(pattern, is_warm);

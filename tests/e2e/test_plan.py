@@ -145,3 +145,16 @@ def test_the_totals_are_those_of_the_tensors(plan, tiny):
         for bits, cell in by_bits.items():
             for key in ("entropy_bits", "step_bits"):
                 assert cell[key] == pytest.approx(sum(size * t["ablation"][granularity][bits][key] for size, t in zip(sizes, tensors)) / sizes.sum())
+
+
+def test_a_head_that_is_the_embedding_again_is_counted_once(plan, build, tmp_path):
+    embedding, linear = weights(512, 256, 1), weights(256, 256, 2)
+    stored = {"model.embed_tokens.weight": embedding, "lm_head.weight": embedding, "model.layers.0.self_attn.q_proj.weight": linear}
+    source = model(tmp_path / "m", {name: ("F32", list(w.shape), w.tobytes()) for name, w in stored.items()})
+    planned = plan("--bpw", 5, source)
+    assert planned["totals"]["quantized_parameters"] == embedding.size + linear.size
+    tensors = by_name(planned)
+    copies = [name for name in ("model.embed_tokens.weight", "lm_head.weight") if "copy" in (tensors[name].get("kept_reason") or "")]
+    assert len(copies) == 1
+    at_5 = planned["totals"]["bits_per_weight"][planned["bpw"].index(5)]
+    assert abs(at_5 / build(source, "--bpw", 5)["bits_per_weight"] - 1) < 0.02

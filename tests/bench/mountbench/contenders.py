@@ -136,6 +136,16 @@ class Null(Daemon):
                 file.write(str(readahead_kib(self.like.path)))
 
 
+class NullDecode(Null):
+    """Fills each reply by checking and decoding stored blocks of memory: what is left of a mount's work without image, cache and dispatch."""
+
+    SETS = {"u8": "gauss_5.7", "u4": "u4_1.4"}  # of tests/bench/bench_codec, as the synthetic model's codes are
+
+    def command(self, data):
+        command = super().command(data)
+        return [command[0], "--reply", "decoded", "--set", self.SETS[data.kind], *command[1:]]
+
+
 class Kernel(Mounted):
     """A file system of the kernel, on a loop device over its image."""
 
@@ -190,7 +200,8 @@ def every(programs, entrofs_options, also):
         return Daemon(name, program, *(["-o", options] if options else []))
 
     first = entrofs("entrofs", programs["entrofs"], entrofs_options)
-    nulls = [Null("null", programs["null_server"]), Null("null_fill", programs["null_server"], "--reply", "kept")]
+    nulls = [Null("null", programs["null_server"]), Null("null_fill", programs["null_server"], "--reply", "kept"),
+             NullDecode("null_decode", programs["null_server"])]
     for null in nulls:
         null.like = first
     return [first, *(entrofs(*words) for words in also), *nulls, Kernel("squashfs"), Kernel("erofs"),

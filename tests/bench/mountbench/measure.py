@@ -20,15 +20,15 @@ def jobs(data, only):
     return [job for job in found if not only or any(word in job[0] for word in only)]
 
 
-def measure_once(programs, contender, pattern, files):
-    """One reading: the reader's line, with the daemon's CPU seconds and memory. None: it cannot be read in this way."""
+def measure_once(programs, contender, pattern, files, seed):
+    """One reading (of places that `seed` stands for, where they are random): the reader's line, with the daemon's CPU seconds and memory. None: it cannot be read in this way."""
     paths = [os.path.join(contender.path, name) for name in files]
     for path in paths if contender.is_warm else []:
         warm(path)
     contender.forget_peak()
     before = contender.cpu_seconds()
     warmth = ["--warm"] if contender.is_warm else []
-    result = subprocess.run([programs["read_pattern"], *warmth, pattern, *paths], capture_output=True, text=True)
+    result = subprocess.run([programs["read_pattern"], *warmth, "--seed", str(seed), pattern, *paths], capture_output=True, text=True)
     if result.returncode != 0:
         return result.stderr.strip()
     row = json.loads(result.stdout)
@@ -60,7 +60,7 @@ def measure(programs, data, contenders, repetitions, only):
             for contender in contenders if repetition % 2 == 0 else contenders[::-1]:
                 if (name, contender.name) in refused or (contender.is_warm and pattern == "direct"):
                     continue
-                row = measure_once(programs, contender, pattern, files)
+                row = measure_once(programs, contender, pattern, files, repetition)
                 if isinstance(row, str):
                     refused.add((name, contender.name))
                     say(f"{data.kind} {name}: {contender.name}: {row}")
