@@ -73,6 +73,13 @@ void entro_pivot_free(struct entro_pivot *pivot);
 bool entro_pivot_root_lengths(const uint8_t lengths[ENTRO_N_SYMBOLS], const uint64_t counts[ENTRO_N_SYMBOLS],
                               const uint8_t *sample, size_t n_sampled, uint8_t root_lengths[ENTRO_N_SYMBOLS]);
 
+/*
+ * What such a codebook makes of the first bit of each symbol's code, where symbols come up counts[symbol]
+ * times (their sum is less than 2^59) and in any order: bits a symbol, 1 where it does not pay. To estimate
+ * sizes.
+ */
+double entro_pivot_root_bits(const uint8_t lengths[ENTRO_N_SYMBOLS], const uint64_t counts[ENTRO_N_SYMBOLS]);
+
 /* `kernels` NULL: the fastest that run here, or those that the environment variable ENTRO_KERNEL names. NULL
  * where memory is short. Not shared by threads at the same time. */
 struct entro_pivot_scratch *entro_pivot_scratch_create(const struct entro_pivot_kernels *kernels);

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "codec/lengths.h"
+#include "codec/pivot.h"
 
 #define BINS_PER_UNIT 1024
 #define N_INNER_BINS  (ENTRO_PROFILE_BINS - 2)
@@ -44,8 +45,10 @@ static double coded_bits(const uint64_t counts[ENTRO_N_SYMBOLS])
     double bits = 0;
     if (!entro_code_lengths(counts, ENTRO_MAX_CODE_LENGTH, lengths))
         return 0; /* one symbol: constant blocks */
+    double first_bit = entro_pivot_root_bits(lengths, counts);
     for (unsigned symbol = 0; symbol < ENTRO_N_SYMBOLS; symbol++)
-        bits += (double)counts[symbol] * lengths[symbol];
+        if (counts[symbol] > 0)
+            bits += (double)counts[symbol] * (first_bit + lengths[symbol] - 1);
     return bits * CODE_OVERHEAD;
 }
 

@@ -68,6 +68,19 @@ def test_the_size_is_what_was_asked_for_and_nothing_is_clipped(build, extract, t
     assert n_outliers == report["outliers"] and (n_outliers > 0 or bpw in (3.2, 4.1))
 
 
+@pytest.mark.parametrize("bpw", [2.6, 3.2, 4.4])
+@pytest.mark.parametrize("what", ["uniform", "mostly zeros", "heavy tails"])
+def test_odd_distributions_have_the_size_too(build, tmp_path, what, bpw):
+    random = np.random.default_rng(3)
+    w = {
+        "uniform": random.uniform(-1, 1, (512, 768)),
+        "mostly zeros": random.standard_normal((512, 768)) * (random.random((512, 768)) > 0.7),
+        "heavy tails": random.standard_t(3, (512, 768)),
+    }[what].astype(np.float32)
+    report = build(model(tmp_path / "source", {LINEAR: ("F32", list(w.shape), w.tobytes())}), "--bpw", bpw)
+    assert abs(report["bits_per_weight"] / bpw - 1) < 0.01
+
+
 def test_rows_and_columns_are_balanced(build, extract, tmp_path):
     source, tensors = layers(tmp_path / "source", 1)
     build(source, "--bpw", 5)
@@ -81,7 +94,7 @@ def test_rows_and_columns_are_balanced(build, extract, tmp_path):
 
 def test_an_embedding_has_its_own_rule(build, extract, tmp_path):
     source, tensors = layers(tmp_path / "source", 1)
-    build(source, "--bpw", 5)
+    build(source, "--bpw", 4)
     root = extract()
     embedding = next(t for t in independent.tensors(root) if t["name"] == "model.embed_tokens.weight")
     columns = np.fromfile(root / embedding["column_scale"], np.float16).astype(np.float64)
@@ -90,6 +103,15 @@ def test_an_embedding_has_its_own_rule(build, extract, tmp_path):
     linear = next(t for t in independent.tensors(root) if t["name"] == LINEAR)
     relative = [np.sqrt(((tensors[t["name"]].reshape(-1) / steps(root, t)) ** 2).mean()) for t in (embedding, linear)]
     assert 1.9 < relative[0] / relative[1] < 2.1  # a bit finer
+
+
+def test_an_embedding_whose_tails_would_fill_the_list_of_outliers_is_no_finer(build, extract, tmp_path):
+    source, tensors = layers(tmp_path / "source", 1)
+    build(source, "--bpw", 5.5)
+    root = extract()
+    found = {t["name"]: t for t in independent.tensors(root)}
+    relative = [np.sqrt(((tensors[name].reshape(-1) / steps(root, found[name])) ** 2).mean()) for name in ("model.embed_tokens.weight", LINEAR)]
+    assert 0.95 < relative[0] / relative[1] < 1.05
 
 
 @pytest.mark.parametrize("form, more", [("safetensors", 1), ("gguf", 0)])

@@ -116,6 +116,27 @@ static void profiles_of_parts_add_up(void **state)
     assert_int_equal(first.counts[1 + 32 * 1024], 3);
 }
 
+/* Huffman codes alone would spend a bit on each zero. */
+static void zeros_that_are_most_of_all_cost_less_than_a_bit(void **state)
+{
+    (void)state;
+    struct entro_profile *sparse = calloc(1, sizeof *sparse);
+    struct entro_step_costs of_sparse;
+    float zeros[9] = {0};
+    assert_non_null(sparse);
+    for (size_t i = 0; i < N / 10; i++) {
+        entro_profile_add(sparse, &weights[i], 1.0 / 3, NULL, 1);
+        entro_profile_add(sparse, zeros, 1, NULL, 9);
+    }
+    entro_step_costs_at(&of_sparse, sparse, OUTLIER_BITS, 20);
+    double step = exp2(ENTRO_STEP_LOG2_MIN + 20.0 / ENTRO_STEPS_PER_OCTAVE);
+    /* -0.1 log2 0.1 - 0.9 log2 0.9 bits tell zeros from the rest. */
+    double least = 0.469 + 0.1 * log2(sqrt(2 * M_PI * M_E) / step);
+    double bits = (double)of_sparse.u8[20].bits;
+    assert_true(bits > 0.97 * least && bits < 1.06 * least);
+    free(sparse);
+}
+
 static void a_constant_or_empty_tensor_costs_next_to_nothing(void **state)
 {
     (void)state;
@@ -139,6 +160,7 @@ int main(void)
         cmocka_unit_test(weights_outside_of_the_codes_count_as_outliers),
         cmocka_unit_test(finer_steps_cost_more_and_lose_less),
         cmocka_unit_test(profiles_of_parts_add_up),
+        cmocka_unit_test(zeros_that_are_most_of_all_cost_less_than_a_bit),
         cmocka_unit_test(a_constant_or_empty_tensor_costs_next_to_nothing),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
