@@ -1,5 +1,6 @@
 """entrorun's command line: where a prompt comes from, how the program ends, and what it says when it does not run."""
 
+import ctypes
 import json
 import os
 import resource
@@ -96,6 +97,22 @@ def test_without_a_gpu_the_cpu_runs_the_model_unless_somebody_insists(run, direc
     for options in (["-ngl", "0"], ["--device", "cpu"], ["-dev", "auto", "-ngl", "auto"]):
         done = run("entrorun", "run", "-m", directory, "-p", PROMPT, *GREEDY[:-1], *options, env=nowhere, check=True)
         assert ("device:     the CPU: the GPU plug-in" in done.stderr) == ("auto" in options)
+
+
+def test_without_a_driver_the_gpu_plug_in_and_its_libraries_are_not_even_loaded(program, directory, tmp_path):
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        pass
+    else:
+        pytest.skip("a driver is installed here")
+    (tmp_path / "cuda").mkdir()
+    (tmp_path / "cuda" / "libentrorun-cuda.so").write_bytes(b"no library")
+    entrorun = shutil.copy(program("entrorun"), tmp_path)
+    command = [entrorun, "run", "-m", directory, "-p", PROMPT, *GREEDY[:-1], "--device", "auto"]
+    environment = {name: value for name, value in os.environ.items() if name != "ENTRORUN_CUDA_PLUGIN"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True, env=environment)
+    assert "device:     the CPU: no NVIDIA driver is installed\n" in done.stderr
 
 
 def test_options_mean_what_they_mean_to_llama_cpp(run, directory):
