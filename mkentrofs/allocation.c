@@ -15,7 +15,7 @@
 #define MAX_SIDE_BITS 0.75
 
 /* Share of outliers that a finer step may make. */
-#define MAX_FINER_OUTLIERS 5e-4
+#define MAX_FINER_OUTLIERS 1e-3
 
 const struct entro_quality entro_qualities[ENTRO_N_QUALITIES] = {
     {"near-lossless", 6.6}, {"high", 5.5}, {"medium", 4.9}, {"small", 4.1}};
