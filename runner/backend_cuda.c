@@ -9,6 +9,9 @@
 #include "runner/cuda_model.h"
 #include "runner/cuda_plugin.h"
 
+/* Blocks of a launch's second and third dimension, which tokens are. */
+#define MAX_BATCH ((size_t)65535)
+
 struct cuda_backend {
     struct entro_backend base; /* first: the interface is cast to this */
     const struct entro_cuda_plugin *plugin;
@@ -117,11 +120,11 @@ enum entro_error entro_backend_cuda_create(struct entro_backend **out, struct en
     self->plugin = entro_gpu_plugin(gpu);
     self->config = config;
     self->weights = weights;
+    size_t n_batch = options->n_batch < options->n_context ? options->n_batch : options->n_context;
     snprintf(self->name, sizeof self->name, "cuda (%s)", entro_gpu_name(gpu));
     self->base = (struct entro_backend){.name = self->name,
                                         .n_context = options->n_context,
-                                        .n_batch = options->n_batch < options->n_context ? options->n_batch
-                                                                                         : options->n_context,
+                                        .n_batch = n_batch < MAX_BATCH ? n_batch : MAX_BATCH,
                                         .forward = forward,
                                         .logits = compute_logits,
                                         .pick = pick,

@@ -164,16 +164,22 @@ enum entro_error entro_coded_stream_create(struct entro_coded_stream **out,
     uint64_t target = 0;
     for (unsigned i = 0; i < layout->n_fields; i++) {
         error = add_plane(self, &stream->planes[i], i, target);
-        if (error != ENTRO_OK)
+        if (error == ENTRO_ERROR_NO_MEMORY)
             goto no_memory;
+        if (error != ENTRO_OK) {
+            entro_fail(message, error, "tensor \"%s\": a codebook of field %u makes no code", tensor_name, i);
+            goto free_stream;
+        }
         target += stream->planes[i].size_bytes;
     }
     *out = self;
     return ENTRO_OK;
 no_memory:
+    error = entro_fail(message, ENTRO_ERROR_NO_MEMORY,
+                       "tensor \"%s\": no memory for its list of %" PRIu64 " blocks", tensor_name, n_blocks);
+free_stream:
     entro_coded_stream_free(self);
-    return entro_fail(message, error, "tensor \"%s\": no memory for its list of %" PRIu64 " blocks",
-                      tensor_name, n_blocks);
+    return error;
 }
 
 void entro_coded_stream_free(struct entro_coded_stream *stream)

@@ -16,8 +16,8 @@
 
 #define PAGE_BYTES ((size_t)4096)
 
-/* Outliers go into F16 matrices as what their codes would have to be. */
-#define MAX_OUTLIER_CODE 60000.0F
+/* Codes less their zero point become F16 for batches; outliers as what their codes would have to be. */
+#define MAX_CODE 60000.0F
 
 /* Elements that are dequantized at a time: a multiple of every block. */
 #define PIECE ((size_t)1024)
@@ -127,7 +127,7 @@ static enum entro_error check_outliers(const struct entro_matrix *matrix, struct
         size_t row = (size_t)(element / matrix->n_columns), column = (size_t)(element % matrix->n_columns);
         float factor = entro_matrix_row_factor(matrix, row) *
                        (matrix->column_scale == NULL ? 1.0F : matrix->column_scale[column]);
-        if (!(fabsf(entro_outlier_value(matrix, i) / factor) <= MAX_OUTLIER_CODE))
+        if (!(fabsf(entro_outlier_value(matrix, i) / factor) <= MAX_CODE))
             return entro_fail(message, ENTRO_ERROR_UNSUPPORTED,
                               "outlier %zu of tensor \"%s\" is too large beside its factors for the GPU", i,
                               matrix->name);
@@ -202,6 +202,10 @@ static enum entro_error describe(struct entro_cuda_host_model *host, const struc
                                                   : n_elements * (encoding == ENTRO_CUDA_F32 ? 4 : 2);
     if (matrix->encoding == ENTRO_MATRIX_DTYPE)
         return ENTRO_OK;
+    if (!(fabsf(matrix->zero_point) <= MAX_CODE))
+        return entro_fail(message, ENTRO_ERROR_UNSUPPORTED,
+                          "tensor \"%s\": a zero point of %g is too far from its codes for the GPU",
+                          matrix->name, (double)matrix->zero_point);
     out->scale = matrix->scale;
     out->zero_point = matrix->zero_point;
     out->row_scale = matrix->row_scale;

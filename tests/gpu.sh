@@ -3,43 +3,67 @@
 # compiler and this repository: no network, no other library, no CMake. Where the programs' libraries and CMake are
 # there too, the programs are built and tests/cuda/gpu_programs.sh checks texts and measures loading with them.
 #   tests/gpu.sh [check|bench|all] [BUILD_DIR]          all by default; a folder in /tmp
-# ENTRO_GPU_COMPILE_ONLY=1 ARCH=90 only compiles, also where there is no GPU.
+# ARCH=90 compiles for sm_90 instead of the card that is there; ENTRO_GPU_COMPILE_ONLY=1 only compiles, also where there
+# is no GPU.
 # Every kernel against its plain C twin, models against the CPU backend, the block decoder against the encoder and on
 # damaged blocks, all under compute-sanitizer where there is one; then the card's bandwidth, the kernels', the block
-# decoder's, and a model of Mistral 7B's shape. At the end a table of all. Exits 0 where all agree, 77 where there is
-# no GPU or no nvcc.
+# decoder's, and a model of Mistral 7B's shape. At the end a table of all. Exits 0 where all agree, 1 where
+# something differs or does not build, 77 where there is no GPU or no nvcc.
 set -eu
 what=${1:-all}
-here=$(cd "$(dirname "$0")/.." && pwd)
-build=${2:-$(mktemp -d "${TMPDIR:-/tmp}/entrofs-gpu.XXXXXX")}
+case $what in
+check | bench | all) ;;
+*)
+    echo "usage: tests/gpu.sh [check|bench|all] [BUILD_DIR]" >&2
+    exit 2
+    ;;
+esac
 nvcc=${NVCC:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
 [ -x "$nvcc" ] || { echo "skipped: no nvcc (NVCC=/path/to/nvcc names one)"; exit 77; }
+nvcc=$(cd "$(dirname "$nvcc")" && pwd)/$(basename "$nvcc")
+build=${2:-$(mktemp -d "${TMPDIR:-/tmp}/entrofs-gpu.XXXXXX")}
 mkdir -p "$build"
-cd "$here"
+build=$(cd "$build" && pwd)
+case $build in
+*[[:space:]]*)
+    echo "a BUILD_DIR with a space in its name will not do: $build" >&2
+    exit 2
+    ;;
+esac
+cd "$(dirname "$0")/.."
+# The toolkit's libraries, where nobody has told the loader of them.
+toolkit=$(cd "$(dirname "$(readlink -f "$nvcc")")/.." && pwd)
+export LD_LIBRARY_PATH="$toolkit/lib64:$toolkit/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 
 if [ "${ENTRO_GPU_COMPILE_ONLY:-}" = "" ]; then
-    nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null ||
-        { echo "skipped: nvidia-smi finds no GPU"; exit 77; }
+    "$nvcc" tests/cuda/probe.cu -o "$build/probe"
+    "$build/probe" > "$build/gpu.txt" || { echo "skipped: no GPU: $(cat "$build/gpu.txt")"; exit 77; }
+    tail -n 1 "$build/gpu.txt"
+    arch=${ARCH:+sm_$ARCH}
+    # The kernels for this card alone, unless ARCH says otherwise.
+    arch=${arch:-$(head -n 1 "$build/gpu.txt")}
+else
+    arch=sm_${ARCH:-90}
 fi
-# The kernels for this card alone, unless ARCH says otherwise.
-arch=${ARCH:-native}
-[ "$arch" = native ] || arch=sm_$arch
 cuda="$nvcc -O3 -std=c++17 -arch=$arch -lineinfo -I. -Xcompiler -fPIC,-Wall"
 cc="${CC:-cc} -O2 -std=c11 -D_GNU_SOURCE -DENTRO_VERSION=\"gpu\" -DENTRO_PLUGIN_LIBDIR=\"lib\" -I. -ffp-contract=off -fPIC"
-echo "building in $build"
-kernels= others=
+echo "building in $build for $arch"
+# All at a time: a compilation of kernels takes long, and such machines have processors enough.
+kernels= others= compilations=
 for source in runner/cuda/*.cu; do
     object="$build/$(basename "$source" .cu).o"
-    $cuda -c "$source" -o "$object"
+    $cuda -c "$source" -o "$object" &
+    compilations="$compilations $!"
     case $source in
     */kernels_*) kernels="$kernels $object" ;;
     *) others="$others $object" ;;
     esac
 done
+for compilation in $compilations; do wait "$compilation"; done
 $cc -c runner/cuda/twins.c -o "$build/twins.o"
-$cuda tests/cuda/check_kernels.cu $kernels "$build/twins.o" -o "$build/check_kernels"
+$cuda tests/cuda/check_kernels.cu $kernels "$build/twins.o" -lcublas -o "$build/check_kernels"
 $cuda tests/cuda/bench_kernels.cu $kernels -lcublas -o "$build/bench_kernels"
-$cuda -shared -cudart static $kernels $others -Xlinker --no-undefined -lcublas -o "$build/libentrorun-cuda.so"
+$cuda -shared -cudart static $kernels $others -Xlinker --no-undefined,-z,nodelete -lcublas -o "$build/libentrorun-cuda.so"
 
 # The runner's host side and CPU backend, as far as they need no library.
 objects=
@@ -62,10 +86,8 @@ x86_64)
     ;;
 esac
 compile tests/cuda/gpu_model.c ""
-# Blocks of an image are read by codec's image reader, which needs xxHash; a synthetic model has none, and does not
-# call these.
-$cc $objects -no-pie -Wl,--defsym=entro_coded_stream_create=0,--defsym=entro_coded_stream_free=0,--defsym=entro_coded_fill=0 \
-    -o "$build/gpu_model" -lm -lpthread -ldl
+compile tests/cuda/no_image.c ""
+$cc $objects -o "$build/gpu_model" -lm -lpthread -ldl
 
 # The block decoder's program, and the encoder that it takes its blocks from.
 objects=
@@ -123,11 +145,17 @@ measure() {
     cat "$build/measured.txt"
     { printf '\n%s%s\n' "$name" "$result"; cat "$build/measured.txt"; } >> "$table"
 }
+# sanitize TOOL REPORT COMMAND...: the whole report is kept.
 sanitize() {
-    "$sanitizer" --tool "$@" > "$build/sanitizer.txt" 2>&1
-    status=$?
-    tail -n 1 "$build/sanitizer.txt"
-    return $status
+    tool=$1 report=$2
+    shift 2
+    if "$sanitizer" --tool "$tool" --error-exitcode 9 "$@" > "$report" 2>&1; then
+        tail -n 1 "$report"
+        return 0
+    fi
+    head -n 40 "$report"
+    echo "all of it: $report"
+    return 1
 }
 if [ "$what" != bench ]; then
     check "kernels against their twins" "$build/check_kernels"
@@ -138,7 +166,8 @@ if [ "$what" != bench ]; then
     if [ -x "$sanitizer" ]; then
         for tool in memcheck racecheck initcheck synccheck; do
             for program in "check_kernels" "gpu_model check" "bench_gpu_decode 1" "bench_gpu_decode 1 damaged"; do
-                check "compute-sanitizer $tool: $program" sanitize $tool --error-exitcode 9 "$build"/$program
+                report="$build/$tool-$(echo "$program" | tr ' ' '-').txt"
+                check "compute-sanitizer $tool: $program" sanitize $tool "$report" "$build"/$program
             done
         done
     else

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runner/cuda/loader.h"
-
 static const uint64_t STORED_ALIGNMENT = 16;
 
 static uint64_t round_up(uint64_t n, uint64_t to)
@@ -161,29 +159,42 @@ int entro_gpu_groups_plan(struct entro_gpu_coded_groups *self, const struct entr
 
 uint64_t entro_gpu_groups_bytes(const struct entro_gpu_coded_groups *self)
 {
-    return self->stored_bytes + self->planes_bytes + self->n_blocks * sizeof *self->blocks +
-           self->n_plans * sizeof *self->plans;
+    uint64_t decoder_bytes = entro_cuda_decoder_bytes(&self->limits);
+    uint64_t own_bytes = self->stored_bytes + self->planes_bytes + 1 +
+                         (self->n_blocks + (uint64_t)1) * sizeof *self->blocks +
+                         (self->n_plans + (uint64_t)1) * sizeof *self->plans;
+    return decoder_bytes > UINT64_MAX - own_bytes ? UINT64_MAX : own_bytes + decoder_bytes;
 }
 
-int entro_gpu_groups_allocate(struct entro_gpu_coded_groups *self, struct entro_cuda_message *message)
+/* What the lists say, and bytes that nobody writes: whole words are read of the stored bytes. */
+static cudaError_t upload(const struct entro_gpu_coded_groups *self, cudaStream_t stream)
+{
+    cudaError_t error = cudaMemsetAsync(self->stored, 0, self->stored_bytes, stream);
+    if (error == cudaSuccess && self->n_blocks > 0)
+        error = cudaMemcpyAsync(self->device_blocks, self->blocks, self->n_blocks * sizeof *self->blocks,
+                                cudaMemcpyHostToDevice, stream);
+    if (error == cudaSuccess && self->n_plans > 0)
+        error = cudaMemcpyAsync(self->device_plans, self->plans, self->n_plans * sizeof *self->plans,
+                                cudaMemcpyHostToDevice, stream);
+    return error != cudaSuccess ? error : entro_cuda_decoder_reset(&self->decoder, stream);
+}
+
+int entro_gpu_groups_allocate(struct entro_gpu_coded_groups *self, cudaStream_t stream,
+                              struct entro_cuda_message *message)
 {
     cudaError_t error = cudaMalloc(reinterpret_cast<void **>(&self->stored), self->stored_bytes);
     if (error == cudaSuccess)
         error = cudaMalloc(reinterpret_cast<void **>(&self->planes), self->planes_bytes + 1);
     if (error == cudaSuccess)
         error = cudaMalloc(reinterpret_cast<void **>(&self->device_blocks),
-                           (self->n_blocks + 1) * sizeof *self->blocks);
+                           (self->n_blocks + (size_t)1) * sizeof *self->blocks);
     if (error == cudaSuccess)
         error = cudaMalloc(reinterpret_cast<void **>(&self->device_plans),
-                           (self->n_plans + 1) * sizeof *self->plans);
+                           (self->n_plans + (size_t)1) * sizeof *self->plans);
     if (error == cudaSuccess)
         error = entro_cuda_decoder_create(&self->decoder, &self->limits);
-    if (error == cudaSuccess && self->n_blocks > 0)
-        error = cudaMemcpy(self->device_blocks, self->blocks, self->n_blocks * sizeof *self->blocks,
-                           cudaMemcpyHostToDevice);
-    if (error == cudaSuccess && self->n_plans > 0)
-        error = cudaMemcpy(self->device_plans, self->plans, self->n_plans * sizeof *self->plans,
-                           cudaMemcpyHostToDevice);
+    if (error == cudaSuccess)
+        error = upload(self, stream);
     if (error != cudaSuccess) {
         char what[128];
         snprintf(what, sizeof what, "%.2f GiB on the GPU for coded weights and their decoder",
@@ -203,8 +214,8 @@ int entro_gpu_groups_allocate(struct entro_gpu_coded_groups *self, struct entro_
 }
 
 int entro_gpu_groups_read(const struct entro_gpu_coded_groups *self, uint32_t group,
-                          const struct entro_gpu_coded_tensor *tensors, entro_cuda_fill *fill,
-                          unsigned n_threads, cudaStream_t stream, struct entro_cuda_message *message)
+                          const struct entro_gpu_coded_tensor *tensors, struct entro_gpu_loader *loader,
+                          entro_cuda_fill *fill, cudaStream_t stream, struct entro_cuda_message *message)
 {
     const struct entro_gpu_coded_group *own = &self->groups[group];
     struct entro_gpu_load *loads =
@@ -221,7 +232,7 @@ int entro_gpu_groups_read(const struct entro_gpu_coded_groups *self, uint32_t gr
         loads[i].target = self->stored + stored;
         stored += tensor->coded->stored_bytes;
     }
-    int status = entro_gpu_load_all(loads, own->n_tensors, fill, n_threads, stream, message);
+    int status = entro_gpu_load_all(loader, loads, own->n_tensors, fill, stream, message);
     free(loads);
     return status;
 }

@@ -3,6 +3,7 @@
 #define ENTRO_CUDA_CODED_GROUPS_H
 
 #include "runner/cuda/decode_kernel.h"
+#include "runner/cuda/loader.h"
 #include "runner/cuda/store.h"
 
 /* A tensor of several planes: decoded to a scratch buffer, then joined. */
@@ -50,18 +51,20 @@ struct entro_gpu_coded_groups {
 int entro_gpu_groups_plan(struct entro_gpu_coded_groups *self, const struct entro_gpu_coded_tensor *tensors,
                           size_t n_tensors, bool stays, uint64_t max_group_bytes,
                           struct entro_cuda_message *message);
-/* What entro_gpu_groups_allocate takes, but for the decoder's workspace. */
+/* What entro_gpu_groups_allocate takes; UINT64_MAX where the card cannot be asked. */
 uint64_t entro_gpu_groups_bytes(const struct entro_gpu_coded_groups *self);
-/* ENTRO_CUDA_NO_MEMORY (the message says how much), _FAILED. */
-int entro_gpu_groups_allocate(struct entro_gpu_coded_groups *self, struct entro_cuda_message *message);
+/* Lists are copied, and faults set to none, in the order of the stream, as all else that is done with the
+ * groups must be. ENTRO_CUDA_NO_MEMORY (the message says how much), _FAILED. */
+int entro_gpu_groups_allocate(struct entro_gpu_coded_groups *self, cudaStream_t stream,
+                              struct entro_cuda_message *message);
 /* Reads a group's stored bytes into the buffer; blocks until they are there. */
 int entro_gpu_groups_read(const struct entro_gpu_coded_groups *self, uint32_t group,
-                          const struct entro_gpu_coded_tensor *tensors, entro_cuda_fill *fill,
-                          unsigned n_threads, cudaStream_t stream, struct entro_cuda_message *message);
+                          const struct entro_gpu_coded_tensor *tensors, struct entro_gpu_loader *loader,
+                          entro_cuda_fill *fill, cudaStream_t stream, struct entro_cuda_message *message);
 /* Puts a group's decoding on the stream. */
 cudaError_t entro_gpu_groups_decode(const struct entro_gpu_coded_groups *self, uint32_t group, uint8_t *base,
                                     cudaStream_t stream);
-/* Waits for the stream; ENTRO_CUDA_SOURCE where a block since the decoder's last reset was malformed. */
+/* Waits for the stream; ENTRO_CUDA_SOURCE where a block was malformed. */
 int entro_gpu_groups_check(const struct entro_gpu_coded_groups *self, cudaStream_t stream,
                            struct entro_cuda_message *message);
 void entro_gpu_groups_free(struct entro_gpu_coded_groups *self);

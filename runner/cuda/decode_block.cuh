@@ -29,12 +29,6 @@
 #include "decode_indices.h"
 #include "device.h"
 
-#ifdef ENTRO_CUDA_EMULATED
-#define ENTRO_UNROLL
-#else
-#define ENTRO_UNROLL _Pragma("unroll")
-#endif
-
 /* Threads that decode a block together. At least 256: a step each. */
 #define ENTRO_DECODE_THREADS 512
 

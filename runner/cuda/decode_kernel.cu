@@ -110,8 +110,8 @@ static __global__ __launch_bounds__(ENTRO_DECODE_THREADS) void decode_kernel(
  */
 #define THREAD_BLOCKS_EACH 2U
 
-extern "C" cudaError_t entro_cuda_decoder_create(struct entro_cuda_decoder *decoder,
-                                                 const struct entro_cuda_limits *limits)
+/* The decoder's sizes, on the device in use. */
+static cudaError_t describe(struct entro_cuda_decoder *decoder, const struct entro_cuda_limits *limits)
 {
     int device, max_shared = 0, n_multiprocessors = 0;
     memset(decoder, 0, sizeof *decoder);
@@ -130,8 +130,24 @@ extern "C" cudaError_t entro_cuda_decoder_create(struct entro_cuda_decoder *deco
     if (words > decoder->max_shared_bytes)
         decoder->workspace_each += (words + 15) / 16 * 16;
     decoder->n_thread_blocks = (uint32_t)n_multiprocessors * THREAD_BLOCKS_EACH;
-    error = cudaFuncSetAttribute(decode_kernel<true>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                 (int)decoder->max_shared_bytes);
+    return cudaSuccess;
+}
+
+extern "C" uint64_t entro_cuda_decoder_bytes(const struct entro_cuda_limits *limits)
+{
+    struct entro_cuda_decoder decoder;
+    if (describe(&decoder, limits) != cudaSuccess)
+        return UINT64_MAX;
+    return decoder.n_thread_blocks * (uint64_t)decoder.workspace_each + sizeof *decoder.faults;
+}
+
+extern "C" cudaError_t entro_cuda_decoder_create(struct entro_cuda_decoder *decoder,
+                                                 const struct entro_cuda_limits *limits)
+{
+    cudaError_t error = describe(decoder, limits);
+    if (error == cudaSuccess)
+        error = cudaFuncSetAttribute(decode_kernel<true>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                     (int)decoder->max_shared_bytes);
     if (error == cudaSuccess)
         error = cudaMalloc(&decoder->workspace, decoder->n_thread_blocks * decoder->workspace_each);
     if (error == cudaSuccess)
@@ -150,7 +166,12 @@ extern "C" void entro_cuda_decoder_free(struct entro_cuda_decoder *decoder)
 
 extern "C" cudaError_t entro_cuda_decoder_reset(const struct entro_cuda_decoder *decoder, cudaStream_t stream)
 {
-    cudaError_t error = cudaMemsetAsync(&decoder->faults->n, 0, sizeof decoder->faults->n, stream);
+    /* Whole words are read of the workspace, of which some bytes may be nobody's: compute-sanitizer's
+     * initcheck takes that for a mistake. */
+    cudaError_t error =
+        cudaMemsetAsync(decoder->workspace, 0, decoder->n_thread_blocks * decoder->workspace_each, stream);
+    if (error == cudaSuccess)
+        error = cudaMemsetAsync(&decoder->faults->n, 0, sizeof decoder->faults->n, stream);
     return error != cudaSuccess
                ? error
                : cudaMemsetAsync(&decoder->faults->first, 0xff, sizeof decoder->faults->first, stream);

@@ -39,9 +39,12 @@ struct entro_cuda_decoder {
  * too large for its shared memory. One stream at a time. On an error nothing is left. */
 cudaError_t entro_cuda_decoder_create(struct entro_cuda_decoder *decoder,
                                       const struct entro_cuda_limits *limits);
+/* What that takes of the card's memory, in bytes; UINT64_MAX where the card cannot be asked. */
+uint64_t entro_cuda_decoder_bytes(const struct entro_cuda_limits *limits);
 void entro_cuda_decoder_free(struct entro_cuda_decoder *decoder);
 
-/* Sets `faults` to none, in the order of the stream. */
+/* Before the first launch: clears the workspace and sets `faults` to none, in the order of the stream. Later,
+ * it sets `faults` to none again. */
 cudaError_t entro_cuda_decoder_reset(const struct entro_cuda_decoder *decoder, cudaStream_t stream);
 
 /*

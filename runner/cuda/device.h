@@ -10,7 +10,15 @@
 #include <stdint.h>
 #include <string.h>
 
+/* The library's word for sums in F32. */
+#if CUDART_VERSION < 11000
+#define ENTRO_SUM_IN_F32 CUDA_R_32F
+#else
+#define ENTRO_SUM_IN_F32 CUBLAS_COMPUTE_32F
+#endif
+
 #ifdef ENTRO_CUDA_EMULATED
+#include "codec/half.h"
 #define ENTRO_SHARED(type, name) type *name = reinterpret_cast<type *>(entro_emulated_shared())
 #define entro_launch             entro_emulated_launch
 #else
@@ -29,18 +37,15 @@ static inline void entro_launch(void (*kernel)(Parameters...), dim3 grid, dim3 b
 #endif
 
 #ifdef __CUDACC__
-#define ENTRO_UNROLL _Pragma("unroll")
+#define ENTRO_UNROLL   _Pragma("unroll")
+#define ENTRO_UNROLL_4 _Pragma("unroll 4") /* of a loop of any length: so many loads at a time */
 #else
 #define ENTRO_UNROLL
+#define ENTRO_UNROLL_4
 #endif
 
 #define ENTRO_WARP      32
 #define ENTRO_ALL_LANES 0xffffffffU
-
-static __device__ __forceinline__ float entro_bits_float(uint32_t bits)
-{
-    return __uint_as_float(bits);
-}
 
 static __device__ __forceinline__ float entro_from_bf16(uint32_t bits)
 {
@@ -48,29 +53,14 @@ static __device__ __forceinline__ float entro_from_bf16(uint32_t bits)
 }
 
 #ifdef ENTRO_CUDA_EMULATED
-/* IEEE 754 binary16, in integers. */
 static inline float entro_from_f16(uint16_t bits)
 {
-    uint32_t sign = (bits & 0x8000U) << 16, rest = bits & 0x7fffU;
-    if (rest >= 0x7c00U)
-        return __uint_as_float(sign | 0x7f800000U | (rest & 0x3ffU) << 13);
-    if (rest >= 0x400U)
-        return __uint_as_float(sign | ((rest << 13) + 0x38000000U));
-    float value = (float)rest * 5.9604644775390625e-8F;
-    return sign != 0 ? -value : value;
+    return entro_f16_to_f32(bits);
 }
 
 static inline uint16_t entro_to_f16(float value)
 {
-    uint32_t bits = __float_as_uint(value), sign = bits >> 16 & 0x8000U, rest = bits & 0x7fffffffU;
-    if (rest > 0x7f800000U)
-        return (uint16_t)(sign | 0x7e00U);
-    if (rest >= 0x477ff000U)
-        return (uint16_t)(sign | 0x7c00U);
-    if (rest >= 0x38800000U)
-        return (uint16_t)(sign | (rest - 0x38000000U + 0xfffU + (rest >> 13 & 1U)) >> 13);
-    /* Adding 0.5 aligns a subnormal's units with the last bit, and rounds. */
-    return (uint16_t)(sign | (__float_as_uint(__uint_as_float(rest) + 0.5F) - 0x3f000000U));
+    return entro_f32_to_f16(value);
 }
 #else
 static __device__ __forceinline__ float entro_from_f16(uint16_t bits)

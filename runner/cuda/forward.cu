@@ -4,14 +4,12 @@
  * that it is still in the L2 cache when the product reads it. Everything is put on one stream and nothing
  * waits.
  */
+#include "runner/cuda/attention_batch.h"
 #include "runner/cuda/device.h"
 #include "runner/cuda/state.h"
 
-#if CUDART_VERSION < 11000
-#define SUM_IN_F32 CUDA_R_32F
-#else
-#define SUM_IN_F32 CUBLAS_COMPUTE_32F
-#endif
+/* From so many tokens on, attention goes through the library's products. */
+#define MANY_TOKENS 16U
 
 uint64_t entro_gpu_step_angles(uint32_t n_tokens)
 {
@@ -209,7 +207,7 @@ static void multiply_halves(struct entro_gpu_state *self, const struct entro_gpu
         cublasStatus_t status = cublasGemmEx(
             self->blas, CUBLAS_OP_T, CUBLAS_OP_N, (int)n, (int)n_tokens, (int)matrix->n_columns, &one,
             weights, CUDA_R_16F, (int)matrix->n_columns, self->halves, CUDA_R_16F, (int)matrix->n_columns,
-            &zero, y + first, CUDA_R_32F, (int)y_stride, SUM_IN_F32, CUBLAS_GEMM_DEFAULT);
+            &zero, y + first, CUDA_R_32F, (int)y_stride, ENTRO_SUM_IN_F32, CUBLAS_GEMM_DEFAULT);
         if (status != CUBLAS_STATUS_SUCCESS)
             self->blas_failed = true;
     }
@@ -282,7 +280,21 @@ static void attend(struct entro_gpu_state *self, const struct entro_gpu_layer *l
     job.values = layer->values;
     job.partial = self->partial;
     job.attended = self->attended;
-    entro_gpu_attend(&job, self->stream);
+    uint64_t position = self->host_step[ENTRO_GPU_STEP_POSITION];
+    if (n_tokens >= MANY_TOKENS) { /* what the products before and behind it use lies idle */
+        uint64_t n_gate_up = self->n_batch * 2 * (uint64_t)self->model.n_intermediate;
+        job.queries = self->halves;
+        job.scores = self->gate_up;
+        job.exponents = self->expanded;
+        job.n_scores = n_gate_up < self->expanded_elements ? n_gate_up : self->expanded_elements;
+        if (entro_gpu_choose_tile(&job, position).n_tokens == 0)
+            job.queries = NULL;
+    }
+    entro_gpu_place_heads(&job, self->stream);
+    if (job.queries == NULL)
+        entro_gpu_attend(&job, self->stream);
+    else if (!entro_gpu_attend_batch(&job, position, self->blas, self->stream))
+        self->blas_failed = true;
 }
 
 static void run_attention(struct entro_gpu_state *self, const struct entro_gpu_layer *layer,

@@ -126,10 +126,18 @@ struct entro_gpu_attention {
     uint16_t *keys, *values;                   /* the layer's: [n_kv_heads][n_context][head_dim] F16 */
     float *partial;  /* [n_tokens][n_heads][n_splits][head_dim + 2]: weighted sums, sum of weights, largest */
     float *attended; /* [n_tokens][n_heads * head_dim] */
+    /* Of entro_gpu_attend_batch: */
+    uint16_t *queries;   /* [n_tokens][n_heads * head_dim] F16; else NULL */
+    float *scores;       /* [n_scores] */
+    uint16_t *exponents; /* [n_scores] F16 */
+    uint64_t n_scores;
 };
 /* Floats of shared memory that it needs; 0: heads of that size are too large. */
 uint32_t entro_gpu_attention_floats(uint32_t head_dim, uint32_t group, uint32_t *heads_per_block);
-/* Biases, norms, rotation, keys and values into the cache; then attention. */
+/* Biases, norms, rotation; keys and values go into the cache, queries to qkv, and in F16 to `queries` where
+ * that is not NULL. */
+void entro_gpu_place_heads(const struct entro_gpu_attention *job, cudaStream_t stream);
+/* Attention of what was placed. */
 void entro_gpu_attend(const struct entro_gpu_attention *job, cudaStream_t stream);
 
 /* --- kernels_batch.cu: what the library's matrix products need for many tokens --- */

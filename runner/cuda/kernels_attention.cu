@@ -1,9 +1,9 @@
 /*
- * Attention of one token or of several; see kernels.h. The positions are shared out among blocks, each of
- * which keeps its softmax up to date from step to step (Milakov and Gimelshein, arXiv 1805.02867); a second
- * kernel joins the shares (Dao et al., "Flash-Decoding for long-context inference", 2023). How many shares
- * there are does not depend on the position, so one captured graph serves all of them. The query heads that
- * share a key-value head go together: their keys and values are read once.
+ * Attention of one token or of a few; see kernels.h, and for many attention_batch.h. The positions are shared
+ * out among blocks, each of which keeps its softmax up to date from step to step (Milakov and Gimelshein,
+ * arXiv 1805.02867); a second kernel joins the shares (Dao et al., "Flash-Decoding for long-context
+ * inference", 2023). How many shares there are does not depend on the position, so one captured graph serves
+ * all of them. The query heads that share a key-value head go together: their keys and values are read once.
  */
 #include <math.h>
 
@@ -63,8 +63,13 @@ static __global__ void place(struct entro_gpu_attention job)
         __syncthreads();
     }
     if (index < job.n_heads) {
-        for (uint32_t i = threadIdx.x; i < head_dim; i += THREADS)
+        uint16_t *rounded =
+            job.queries == NULL ? NULL : job.queries + ((uint64_t)token * job.n_heads + index) * head_dim;
+        for (uint32_t i = threadIdx.x; i < head_dim; i += THREADS) {
             row[i] = head[i];
+            if (rounded != NULL)
+                rounded[i] = entro_to_f16(head[i]);
+        }
         return;
     }
     uint32_t kv_head = (index - job.n_heads) % job.n_kv_heads;
@@ -232,13 +237,17 @@ static __global__ void join(struct entro_gpu_attention job)
     }
 }
 
+void entro_gpu_place_heads(const struct entro_gpu_attention *job, cudaStream_t stream)
+{
+    entro_launch(place, dim3(job->n_heads + 2 * job->n_kv_heads, job->n_tokens), dim3(THREADS),
+                 job->head_dim * sizeof(float), stream, *job);
+}
+
 void entro_gpu_attend(const struct entro_gpu_attention *job, cudaStream_t stream)
 {
     uint32_t heads_per_block = 1, group = job->n_heads / job->n_kv_heads;
     uint32_t n_floats = entro_gpu_attention_floats(job->head_dim, group, &heads_per_block);
     uint32_t n_parts = (group + heads_per_block - 1) / heads_per_block;
-    entro_launch(place, dim3(job->n_heads + 2 * job->n_kv_heads, job->n_tokens), dim3(THREADS),
-                 job->head_dim * sizeof(float), stream, *job);
     entro_launch(attend, dim3(job->n_kv_heads * n_parts, job->n_splits, job->n_tokens), dim3(THREADS),
                  n_floats * sizeof(float), stream, *job, heads_per_block);
     entro_launch(join, dim3(job->n_heads, job->n_tokens), dim3(THREADS), 0, stream, *job);

@@ -40,7 +40,7 @@ static __device__ __forceinline__ uint32_t token_of(unsigned long long key)
     return 0xffffffffU - (uint32_t)key;
 }
 
-static __global__ __launch_bounds__(THREADS) void most_likely(const float *logits, uint32_t n,
+static __global__ __launch_bounds__(THREADS) void most_likely(const float *__restrict__ logits, uint32_t n,
                                                               struct entro_gpu_picked *picked)
 {
     __shared__ unsigned long long keys[WARPS];
@@ -50,9 +50,10 @@ static __global__ __launch_bounds__(THREADS) void most_likely(const float *logit
     __syncthreads();
     unsigned long long best = 0;
     bool bad = false;
+    ENTRO_UNROLL_4
     for (uint32_t i = threadIdx.x; i < n; i += THREADS) {
         unsigned long long key = key_of(logits[i], i);
-        bad = bad || !is_finite(logits[i]);
+        bad = bad | !is_finite(logits[i]);
         best = key > best ? key : best;
     }
     if (bad)
@@ -82,20 +83,22 @@ struct room {
     unsigned long long keys[MAX_K];   /* those that were found, in any order */
     unsigned long long sorted[MAX_K]; /* likeliest first */
     double probabilities[MAX_K];
+    double sum; /* of them */
     uint32_t histogram[256];
     uint32_t counts[WARPS];
-    uint32_t digit, n_above, n_found, flag;
+    uint32_t digit, n_above, n_found, flag, n_kept;
 };
 
 /* The order of the k-th largest logit; *n_above: how many are larger. */
-static __device__ uint32_t find_threshold(const float *logits, uint32_t n, uint32_t k, room &room,
-                                          uint32_t *n_above)
+static __device__ uint32_t find_threshold(const float *__restrict__ logits, uint32_t n, uint32_t k,
+                                          room &room, uint32_t *n_above)
 {
     uint32_t prefix = 0, above = 0;
     for (int shift = 24; shift >= 0; shift -= 8) {
         if (threadIdx.x < 256)
             room.histogram[threadIdx.x] = 0;
         __syncthreads();
+        ENTRO_UNROLL_4
         for (uint32_t i = threadIdx.x; i < n; i += THREADS) {
             uint32_t order = order_of(logits[i]);
             if (shift == 24 || order >> (shift + 8) == prefix)
@@ -119,7 +122,7 @@ static __device__ uint32_t find_threshold(const float *logits, uint32_t n, uint3
 }
 
 /* All above the threshold, and the first of those at it until there are k. */
-static __device__ void collect(const float *logits, uint32_t n, uint32_t k, uint32_t threshold,
+static __device__ void collect(const float *__restrict__ logits, uint32_t n, uint32_t k, uint32_t threshold,
                                uint32_t n_above, room &room)
 {
     uint32_t n_equal = k - n_above, done = 0, lane = threadIdx.x % ENTRO_WARP,
@@ -156,12 +159,15 @@ static __device__ void probabilities_at(room &room, uint32_t n, double temperatu
         room.probabilities[threadIdx.x] =
             exp(((double)logit_of((uint32_t)(room.sorted[threadIdx.x] >> 32)) - largest) / temperature);
     __syncthreads();
-    double sum = 0;
-    for (uint32_t i = 0; i < n; i++)
-        sum += room.probabilities[i];
+    if (threadIdx.x == 0) { /* one thread: most cards have few units for F64 */
+        double sum = 0;
+        for (uint32_t i = 0; i < n; i++)
+            sum += room.probabilities[i];
+        room.sum = sum;
+    }
     __syncthreads();
     if (threadIdx.x < n)
-        room.probabilities[threadIdx.x] /= sum;
+        room.probabilities[threadIdx.x] /= room.sum;
     __syncthreads();
 }
 
@@ -184,7 +190,7 @@ static __device__ uint32_t filter(room &room, uint32_t n, const struct entro_cud
     return n;
 }
 
-static __global__ __launch_bounds__(THREADS) void pick(const float *logits, uint32_t n,
+static __global__ __launch_bounds__(THREADS) void pick(const float *__restrict__ logits, uint32_t n,
                                                        const struct entro_cuda_pick *how_at,
                                                        struct entro_gpu_picked *picked)
 {
@@ -197,8 +203,9 @@ static __global__ __launch_bounds__(THREADS) void pick(const float *logits, uint
     }
     __syncthreads();
     bool bad = false;
+    ENTRO_UNROLL_4
     for (uint32_t i = threadIdx.x; i < n; i += THREADS)
-        bad = bad || !is_finite(logits[i]);
+        bad = bad | !is_finite(logits[i]); /* no branch between the loads */
     if (bad)
         atomicMax(&room.flag, 1U);
     uint32_t threshold = find_threshold(logits, n, k, room, &n_above);
@@ -211,8 +218,10 @@ static __global__ __launch_bounds__(THREADS) void pick(const float *logits, uint
     }
     __syncthreads();
     probabilities_at(room, k, 1.0);
-    k = filter(room, k, how);
+    if (threadIdx.x == 0)
+        room.n_kept = filter(room, k, how);
     __syncthreads();
+    k = room.n_kept;
     probabilities_at(room, k, (double)how.temperature);
     if (threadIdx.x != 0)
         return;

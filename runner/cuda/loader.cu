@@ -19,14 +19,16 @@ struct buffer {
     cudaEvent_t copied;
 };
 
-struct loader {
+struct entro_gpu_loader {
+    struct buffer buffers[2 * MAX_THREADS]; /* two a thread: one is copied while the other is filled */
+    unsigned n_buffers;
+    unsigned n_threads;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    /* Of a run: */
     const struct entro_gpu_load *loads;
     size_t n_loads;
     entro_cuda_fill *fill;
-    struct buffer buffers[2 * MAX_THREADS]; /* two a thread: one is copied while the other is filled */
-    unsigned n_buffers;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
     /* Under lock: */
     size_t next_load;
     uint64_t next_offset;
@@ -37,8 +39,8 @@ struct loader {
 
 /* The next piece and a buffer for it; false where there is no more to do. Called and returns under the lock.
  */
-static bool take_piece(struct loader *self, struct buffer **buffer, const struct entro_gpu_load **load,
-                       uint64_t *offset)
+static bool take_piece(struct entro_gpu_loader *self, struct buffer **buffer,
+                       const struct entro_gpu_load **load, uint64_t *offset)
 {
     for (;;) {
         while (self->next_load < self->n_loads &&
@@ -67,7 +69,7 @@ static bool take_piece(struct loader *self, struct buffer **buffer, const struct
 
 static void *read_pieces(void *context)
 {
-    struct loader *self = static_cast<struct loader *>(context);
+    struct entro_gpu_loader *self = static_cast<struct entro_gpu_loader *>(context);
     struct buffer *buffer;
     const struct entro_gpu_load *load;
     uint64_t offset;
@@ -90,7 +92,7 @@ static void *read_pieces(void *context)
     return NULL;
 }
 
-static void fail(struct loader *self, cudaError_t error)
+static void fail(struct entro_gpu_loader *self, cudaError_t error)
 {
     if (self->status != ENTRO_CUDA_OK)
         return;
@@ -100,7 +102,7 @@ static void fail(struct loader *self, cudaError_t error)
 }
 
 /* Starts the copies of what is full, and frees what is copied. Under the lock, which it gives up to wait. */
-static void copy_buffers(struct loader *self, cudaStream_t stream)
+static void copy_buffers(struct entro_gpu_loader *self, cudaStream_t stream)
 {
     for (;;) {
         bool any = false, copying = false;
@@ -139,17 +141,21 @@ static void copy_buffers(struct loader *self, cudaStream_t stream)
     }
 }
 
-static int create_buffers(struct loader *self, unsigned n, struct entro_cuda_message *message)
+static int create_buffers(struct entro_gpu_loader *self, struct entro_cuda_message *message)
 {
-    for (; self->n_buffers < n; self->n_buffers++) {
+    for (; self->n_buffers < 2 * self->n_threads; self->n_buffers++) {
         struct buffer *buffer = &self->buffers[self->n_buffers];
         if (cudaMallocHost(reinterpret_cast<void **>(&buffer->bytes), PIECE_BYTES) != cudaSuccess) {
             cudaGetLastError();
             snprintf(message->text, sizeof message->text,
-                     "no pinned memory for loading weights (%u buffers of %zu MiB)", n, PIECE_BYTES >> 20);
+                     "no pinned memory for loading weights (%u buffers of %zu MiB)", 2 * self->n_threads,
+                     PIECE_BYTES >> 20);
             return ENTRO_CUDA_NO_MEMORY;
         }
-        if (cudaEventCreateWithFlags(&buffer->copied, cudaEventDisableTiming) != cudaSuccess) {
+        /* Who waits for it leaves the processor to those who read. */
+        if (cudaEventCreateWithFlags(&buffer->copied, cudaEventDisableTiming | cudaEventBlockingSync) !=
+            cudaSuccess) {
+            cudaGetLastError();
             cudaFreeHost(buffer->bytes);
             snprintf(message->text, sizeof message->text, "the GPU gives no events for loading weights");
             return ENTRO_CUDA_FAILED;
@@ -158,42 +164,31 @@ static int create_buffers(struct loader *self, unsigned n, struct entro_cuda_mes
     return ENTRO_CUDA_OK;
 }
 
-int entro_gpu_load_all(const struct entro_gpu_load *loads, size_t n_loads, entro_cuda_fill *fill,
-                       unsigned n_threads, cudaStream_t stream, struct entro_cuda_message *message)
+int entro_gpu_loader_create(struct entro_gpu_loader **out, unsigned n_threads,
+                            struct entro_cuda_message *message)
 {
-    pthread_t threads[MAX_THREADS];
-    unsigned n_started = 0;
-    struct loader *self = static_cast<struct loader *>(calloc(1, sizeof *self));
+    *out = NULL;
+    struct entro_gpu_loader *self = static_cast<struct entro_gpu_loader *>(calloc(1, sizeof *self));
     if (self == NULL) {
         snprintf(message->text, sizeof message->text, "no memory for loading weights");
         return ENTRO_CUDA_NO_MEMORY;
     }
-    self->loads = loads;
-    self->n_loads = n_loads;
-    self->fill = fill;
-    self->message = message;
-    n_threads = n_threads < 1 ? 1 : n_threads > MAX_THREADS ? MAX_THREADS : n_threads;
+    self->n_threads = n_threads < 1 ? 1 : n_threads > MAX_THREADS ? MAX_THREADS : n_threads;
     pthread_mutex_init(&self->lock, NULL);
     pthread_cond_init(&self->changed, NULL);
-    int status = create_buffers(self, 2 * n_threads, message);
-    if (status != ENTRO_CUDA_OK)
-        goto free_buffers;
-    self->n_reading = n_threads;
-    for (; n_started < n_threads; n_started++)
-        if (pthread_create(&threads[n_started], NULL, read_pieces, self) != 0)
-            break;
-    pthread_mutex_lock(&self->lock);
-    self->n_reading -= n_threads - n_started;
-    if (n_started == 0) {
-        self->status = ENTRO_CUDA_NO_MEMORY;
-        snprintf(message->text, sizeof message->text, "no thread can be started for loading weights");
+    int status = create_buffers(self, message);
+    if (status != ENTRO_CUDA_OK) {
+        entro_gpu_loader_free(self);
+        return status;
     }
-    copy_buffers(self, stream);
-    status = self->status;
-    pthread_mutex_unlock(&self->lock);
-    for (unsigned i = 0; i < n_started; i++)
-        pthread_join(threads[i], NULL);
-free_buffers:
+    *out = self;
+    return ENTRO_CUDA_OK;
+}
+
+void entro_gpu_loader_free(struct entro_gpu_loader *self)
+{
+    if (self == NULL)
+        return;
     for (unsigned i = 0; i < self->n_buffers; i++) {
         cudaEventDestroy(self->buffers[i].copied);
         cudaFreeHost(self->buffers[i].bytes);
@@ -201,5 +196,34 @@ free_buffers:
     pthread_cond_destroy(&self->changed);
     pthread_mutex_destroy(&self->lock);
     free(self);
+}
+
+int entro_gpu_load_all(struct entro_gpu_loader *self, const struct entro_gpu_load *loads, size_t n_loads,
+                       entro_cuda_fill *fill, cudaStream_t stream, struct entro_cuda_message *message)
+{
+    pthread_t threads[MAX_THREADS];
+    unsigned n_started = 0;
+    self->loads = loads;
+    self->n_loads = n_loads;
+    self->fill = fill;
+    self->message = message;
+    self->next_load = 0;
+    self->next_offset = 0;
+    self->status = ENTRO_CUDA_OK;
+    self->n_reading = self->n_threads;
+    for (; n_started < self->n_threads; n_started++)
+        if (pthread_create(&threads[n_started], NULL, read_pieces, self) != 0)
+            break;
+    pthread_mutex_lock(&self->lock);
+    self->n_reading -= self->n_threads - n_started;
+    if (n_started == 0) {
+        self->status = ENTRO_CUDA_NO_MEMORY;
+        snprintf(message->text, sizeof message->text, "no thread can be started for loading weights");
+    }
+    copy_buffers(self, stream);
+    int status = self->status;
+    pthread_mutex_unlock(&self->lock);
+    for (unsigned i = 0; i < n_started; i++)
+        pthread_join(threads[i], NULL);
     return status;
 }

@@ -117,7 +117,7 @@ static cudaError_t put_step(struct entro_gpu_state *self, const uint32_t *tokens
     memcpy(self->host_step + ENTRO_GPU_STEP_HEADER, tokens, n_tokens * sizeof *tokens);
     for (uint32_t t = 0; t < n_tokens; t++)
         for (int kind = 0; kind < 2; kind++, angles += 2 * n_pairs)
-            for (uint32_t i = 0; i < n_pairs; i++) {
+            for (uint32_t i = 0; self->frequencies[kind] != NULL && i < n_pairs; i++) {
                 float angle = (float)(position + t) * self->frequencies[kind][i];
                 angles[i] = cosf(angle);
                 angles[n_pairs + i] = sinf(angle);

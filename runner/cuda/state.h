@@ -35,10 +35,9 @@ struct entro_gpu_state {
     uint64_t n_context;
     uint32_t n_batch;
     uint32_t n_multiprocessors;
-    float *frequencies[2]; /* the host's: [head_dim / 2] without and with a window */
+    float *frequencies[2]; /* the host's: [head_dim / 2] without and with a window; NULL: no layer's */
 
-    uint8_t *arena; /* all of the card's memory, but for what stays coded */
-    uint64_t arena_bytes;
+    uint8_t *arena;                      /* all of the card's memory, but for what stays coded */
     struct entro_gpu_resident *resident; /* matrices that stay coded; NULL: none */
     cudaError_t resident_error;          /* the first since the last look */
     struct entro_gpu_layer *layers;
@@ -89,6 +88,7 @@ uint64_t entro_gpu_step_words(const struct entro_gpu_state *self, uint32_t n_tok
 uint32_t entro_gpu_n_splits(const struct entro_gpu_state *self, uint32_t n_tokens);
 
 /* --- state.cu --- */
+/* ENTRO_CUDA_NO_MEMORY says how much was needed; nothing is left allocated by any error. */
 int entro_gpu_state_create(struct entro_gpu_state **out, const struct entro_cuda_model *model,
                            const struct entro_cuda_settings *settings, struct entro_cuda_figures *figures,
                            struct entro_cuda_message *message);

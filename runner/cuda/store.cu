@@ -6,22 +6,17 @@
 
 #include "runner/cuda/coded_groups.h"
 
-/* Enough that the threads and buffers that read a group are well used. */
-static const uint64_t LOAD_GROUP_BYTES = (uint64_t)256 << 20;
-
 int entro_gpu_load_coded(const struct entro_gpu_coded_tensor *tensors, size_t n_tensors, uint8_t *base,
-                         entro_cuda_fill *fill, unsigned n_threads, cudaStream_t stream,
-                         struct entro_cuda_message *message)
+                         uint64_t max_stored_bytes, struct entro_gpu_loader *loader, entro_cuda_fill *fill,
+                         cudaStream_t stream, struct entro_cuda_message *message)
 {
     struct entro_gpu_coded_groups groups;
-    int status = entro_gpu_groups_plan(&groups, tensors, n_tensors, false, LOAD_GROUP_BYTES, message);
+    int status = entro_gpu_groups_plan(&groups, tensors, n_tensors, false, max_stored_bytes, message);
     if (status == ENTRO_CUDA_OK)
-        status = entro_gpu_groups_allocate(&groups, message);
+        status = entro_gpu_groups_allocate(&groups, stream, message);
     cudaError_t error = cudaSuccess;
-    if (status == ENTRO_CUDA_OK)
-        error = entro_cuda_decoder_reset(&groups.decoder, stream);
     for (uint32_t i = 0; i < groups.n_groups && status == ENTRO_CUDA_OK && error == cudaSuccess; i++) {
-        status = entro_gpu_groups_read(&groups, i, tensors, fill, n_threads, stream, message);
+        status = entro_gpu_groups_read(&groups, i, tensors, loader, fill, stream, message);
         if (status == ENTRO_CUDA_OK)
             error = entro_gpu_groups_decode(&groups, i, base, stream);
     }
@@ -32,6 +27,19 @@ int entro_gpu_load_coded(const struct entro_gpu_coded_tensor *tensors, size_t n_
     cudaStreamSynchronize(stream); /* before memory goes that it may still use */
     entro_gpu_groups_free(&groups);
     return status;
+}
+
+uint64_t entro_gpu_load_coded_bytes(const struct entro_gpu_coded_tensor *tensors, size_t n_tensors,
+                                    uint64_t max_stored_bytes)
+{
+    struct entro_gpu_coded_groups groups;
+    struct entro_cuda_message message;
+    uint64_t bytes = UINT64_MAX;
+    if (entro_gpu_groups_plan(&groups, tensors, n_tensors, false, max_stored_bytes, &message) ==
+        ENTRO_CUDA_OK)
+        bytes = entro_gpu_groups_bytes(&groups);
+    entro_gpu_groups_free(&groups);
+    return bytes;
 }
 
 struct entro_gpu_resident {
@@ -58,9 +66,10 @@ uint64_t entro_gpu_resident_bytes(const struct entro_gpu_coded_tensor *tensors, 
     struct entro_cuda_message message;
     uint64_t bytes = UINT64_MAX;
     if (entro_gpu_groups_plan(&groups, tensors, n_tensors, true, UINT64_MAX, &message) == ENTRO_CUDA_OK)
-        bytes = entro_gpu_groups_bytes(&groups) + ENTRO_GPU_RING_SLOTS * slot_bytes(&groups);
+        bytes = entro_gpu_groups_bytes(&groups);
+    uint64_t ring_bytes = ENTRO_GPU_RING_SLOTS * slot_bytes(&groups);
     entro_gpu_groups_free(&groups);
-    return bytes;
+    return bytes > UINT64_MAX - ring_bytes ? UINT64_MAX : bytes + ring_bytes;
 }
 
 static int create_ring(struct entro_gpu_resident *self, struct entro_cuda_message *message)
@@ -83,7 +92,7 @@ static int create_ring(struct entro_gpu_resident *self, struct entro_cuda_messag
 }
 
 int entro_gpu_resident_create(struct entro_gpu_resident **out, const struct entro_gpu_coded_tensor *tensors,
-                              size_t n_tensors, entro_cuda_fill *fill, unsigned n_threads,
+                              size_t n_tensors, struct entro_gpu_loader *loader, entro_cuda_fill *fill,
                               struct entro_cuda_message *message)
 {
     *out = NULL;
@@ -94,14 +103,12 @@ int entro_gpu_resident_create(struct entro_gpu_resident **out, const struct entr
     }
     int status = entro_gpu_groups_plan(&self->groups, tensors, n_tensors, true, UINT64_MAX, message);
     if (status == ENTRO_CUDA_OK)
-        status = entro_gpu_groups_allocate(&self->groups, message);
-    if (status == ENTRO_CUDA_OK)
         status = create_ring(self, message);
-    cudaError_t error = cudaSuccess;
     if (status == ENTRO_CUDA_OK)
-        error = entro_cuda_decoder_reset(&self->groups.decoder, self->stream);
+        status = entro_gpu_groups_allocate(&self->groups, self->stream, message);
+    cudaError_t error = cudaSuccess;
     for (uint32_t i = 0; i < self->groups.n_groups && status == ENTRO_CUDA_OK && error == cudaSuccess; i++) {
-        status = entro_gpu_groups_read(&self->groups, i, tensors, fill, n_threads, self->stream, message);
+        status = entro_gpu_groups_read(&self->groups, i, tensors, loader, fill, self->stream, message);
         if (status == ENTRO_CUDA_OK)
             error = entro_gpu_groups_decode(&self->groups, i, entro_gpu_resident_base(self, i), self->stream);
     }
@@ -136,13 +143,6 @@ void entro_gpu_resident_free(struct entro_gpu_resident *self)
     cudaFree(self->ring);
     entro_gpu_groups_free(&self->groups);
     free(self);
-}
-
-uint64_t entro_gpu_resident_size(const struct entro_gpu_resident *self)
-{
-    const struct entro_cuda_decoder *decoder = &self->groups.decoder;
-    return entro_gpu_groups_bytes(&self->groups) + ENTRO_GPU_RING_SLOTS * self->slot_bytes +
-           decoder->n_thread_blocks * static_cast<uint64_t>(decoder->workspace_each);
 }
 
 uint8_t *entro_gpu_resident_base(const struct entro_gpu_resident *self, uint32_t group)

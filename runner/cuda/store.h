@@ -9,6 +9,7 @@
 
 #include "runner/cuda/abi.h"
 #include "runner/cuda/decode.h"
+#include "runner/cuda/loader.h"
 
 /* A tensor; those of a group are next to each other, groups ascend from 0. */
 struct entro_gpu_coded_tensor {
@@ -18,14 +19,22 @@ struct entro_gpu_coded_tensor {
     uint64_t target; /* its bytes, from the group's base on */
 };
 
+/* Stored bytes that are on the card at a time where memory is not short: enough that the threads and buffers
+ * that read them are well used. */
+#define ENTRO_GPU_LOAD_BYTES ((uint64_t)256 << 20)
+
 /*
- * Decodes all tensors to base + target. Groups need not be given (all 0): it makes its own of what fits its
- * buffers, some 256 MiB of the card's memory that are freed when it is done. Blocks until all is done.
- * ENTRO_CUDA_SOURCE (`fill` failed, or a block is malformed), _NO_MEMORY, _FAILED; nothing is left.
+ * Decodes all tensors to base + target. Groups need not be given (all 0): it makes its own, of so many stored
+ * bytes at most, or of a tensor where that has more. Blocks until all is done. ENTRO_CUDA_SOURCE (`fill`
+ * failed, or a block is malformed), _NO_MEMORY, _FAILED; nothing is left.
  */
 int entro_gpu_load_coded(const struct entro_gpu_coded_tensor *tensors, size_t n_tensors, uint8_t *base,
-                         entro_cuda_fill *fill, unsigned n_threads, cudaStream_t stream,
-                         struct entro_cuda_message *message);
+                         uint64_t max_stored_bytes, struct entro_gpu_loader *loader, entro_cuda_fill *fill,
+                         cudaStream_t stream, struct entro_cuda_message *message);
+
+/* Memory on the card that this takes until it is done. UINT64_MAX: more than can be listed. */
+uint64_t entro_gpu_load_coded_bytes(const struct entro_gpu_coded_tensor *tensors, size_t n_tensors,
+                                    uint64_t max_stored_bytes);
 
 /* --- resident --- */
 
@@ -34,19 +43,16 @@ int entro_gpu_load_coded(const struct entro_gpu_coded_tensor *tensors, size_t n_
 
 struct entro_gpu_resident;
 
-/* Memory on the card that tensors take if they stay coded: stored bytes, lists, and the ring. UINT64_MAX:
- * more than can be listed. */
+/* Memory on the card that tensors take if they stay coded: stored bytes, lists, the decoder's workspace and
+ * the ring. UINT64_MAX: more than can be listed. */
 uint64_t entro_gpu_resident_bytes(const struct entro_gpu_coded_tensor *tensors, size_t n_tensors);
 
 /* Loads the stored bytes, decodes each group once and so finds malformed blocks. Errors as above; the caller
  * frees on success. */
 int entro_gpu_resident_create(struct entro_gpu_resident **out, const struct entro_gpu_coded_tensor *tensors,
-                              size_t n_tensors, entro_cuda_fill *fill, unsigned n_threads,
+                              size_t n_tensors, struct entro_gpu_loader *loader, entro_cuda_fill *fill,
                               struct entro_cuda_message *message);
 void entro_gpu_resident_free(struct entro_gpu_resident *self);
-
-/* Memory on the card that it takes in fact, with the decoder's workspace. */
-uint64_t entro_gpu_resident_size(const struct entro_gpu_resident *self);
 
 /* Where a group's tensors are while it is in use: always the same place, + the tensor's target. */
 uint8_t *entro_gpu_resident_base(const struct entro_gpu_resident *self, uint32_t group);

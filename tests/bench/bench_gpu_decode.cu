@@ -157,6 +157,7 @@ static float measure(const struct stream *stream)
     check(entro_cuda_decoder_create(&decoder, &limits), "decoder");
     check(cudaEventCreate(&start), "event");
     check(cudaEventCreate(&end), "event");
+    check(cudaMemset(source, 0, stream->stored_bytes + ENTRO_CUDA_SOURCE_SLOP), "slop");
     check(cudaMemcpy(source, stream->stored, stream->stored_bytes, cudaMemcpyHostToDevice), "copy");
     check(cudaMemcpy(plans, stream->plans, sizeof stream->plans, cudaMemcpyHostToDevice), "copy");
     check(cudaMemcpy(blocks, stream->blocks, stream->n_blocks * sizeof *blocks, cudaMemcpyHostToDevice),

@@ -1,6 +1,7 @@
 /*
  * How fast the GPU and its kernels are: the card's copy bandwidth and its matrix throughput, which is what
- * the rest is measured by, and products with one token in Mistral 7B's shapes. Run by tests/gpu.sh.
+ * the rest is measured by; products with one token and attention of 512 in Mistral 7B's shapes. Run by
+ * tests/gpu.sh.
  */
 #include <cublas_v2.h>
 #include <cuda_runtime.h>
@@ -11,6 +12,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "runner/cuda/attention_batch.h"
 #include "runner/cuda/kernels.h"
 
 #define CHECK(call)                                                                                          \
@@ -122,6 +124,49 @@ static void bench_product(int encoding, const char *name, uint32_t n_rows, uint3
     CHECK(cudaFree(sum));
 }
 
+/* Of 512 tokens behind `position` others: token by token, and through the library's products. */
+static void bench_attention(uint32_t position)
+{
+    const uint64_t n_tokens = 512, n_heads = 32, n_kv_heads = 8, head_dim = 128,
+                   n_context = position + n_tokens;
+    struct entro_gpu_attention job;
+    memset(&job, 0, sizeof job);
+    uint32_t *at = allocate<uint32_t>(1);
+    cublasHandle_t blas;
+    if (cublasCreate(&blas) != CUBLAS_STATUS_SUCCESS)
+        exit(1);
+    CHECK(cudaMemcpy(at, &position, sizeof position, cudaMemcpyHostToDevice));
+    job.step.position = at;
+    job.n_tokens = (uint32_t)n_tokens;
+    job.n_heads = (uint32_t)n_heads;
+    job.n_kv_heads = (uint32_t)n_kv_heads;
+    job.head_dim = (uint32_t)head_dim;
+    job.n_splits = 1;
+    job.n_context = n_context;
+    job.scale = 0.09F;
+    job.qkv = allocate<float>(n_tokens * (n_heads + 2 * n_kv_heads) * head_dim);
+    job.keys = allocate<uint16_t>(n_kv_heads * n_context * head_dim);
+    job.values = allocate<uint16_t>(n_kv_heads * n_context * head_dim);
+    job.partial = allocate<float>(n_tokens * n_heads * (head_dim + 2));
+    job.attended = allocate<float>(n_tokens * n_heads * head_dim);
+    job.queries = allocate<uint16_t>(n_tokens * n_heads * head_dim);
+    job.n_scores = n_tokens * 2 * 14336; /* as much as such a model has */
+    job.scores = allocate<float>(job.n_scores);
+    job.exponents = allocate<uint16_t>(job.n_scores);
+    double one_by_one = seconds_of([&](int) { entro_gpu_attend(&job, NULL); });
+    double products = seconds_of([&](int) {
+        if (!entro_gpu_attend_batch(&job, position, blas, NULL))
+            exit(1);
+    });
+    printf("attention, 512 tokens behind %-5u  %8.3f ms token by token, %.3f ms in products\n", position,
+           1e3 * one_by_one, 1e3 * products);
+    cublasDestroy(blas);
+    void *all[] = {at,           job.qkv,     job.keys,   job.values,   job.partial,
+                   job.attended, job.queries, job.scores, job.exponents};
+    for (void *one : all)
+        CHECK(cudaFree(one));
+}
+
 int main(void)
 {
     static const char *const names[] = {"u8", "u4", "BF16"};
@@ -133,6 +178,8 @@ int main(void)
     for (int encoding = ENTRO_CUDA_U8; encoding <= ENTRO_CUDA_BF16; encoding++)
         for (const uint32_t *shape : shapes)
             bench_product(encoding, names[encoding], shape[0], shape[1], bandwidth);
+    for (uint32_t position : {0U, 3584U})
+        bench_attention(position);
     CHECK(cudaDeviceSynchronize());
     return 0;
 }

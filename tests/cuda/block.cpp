@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <vector>
 
+#include "emulator.h"
 #include "switch.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -195,13 +196,19 @@ bool can_run(const struct thread *thread)
            (thread->state == state::in_collective && thread->all != nullptr);
 }
 
+/* The i-th of n blocks, warps or lanes: what only works in one order lacks a barrier. */
+unsigned in_order(unsigned i, unsigned n)
+{
+    return entro_emulator.reversed ? n - 1 - i : i;
+}
+
 /* Until all lanes are at the barrier or done. */
 bool run_warp(struct warp *warp)
 {
     for (;;) {
         bool ran = false;
-        for (unsigned lane = 0; lane < warp->n_lanes; lane++) {
-            struct thread *thread = &threads[warp->first + lane];
+        for (unsigned i = 0; i < warp->n_lanes; i++) {
+            struct thread *thread = &threads[warp->first + in_order(i, warp->n_lanes)];
             if (!can_run(thread))
                 continue;
             ran = true;
@@ -273,8 +280,9 @@ void set_up(dim3 block)
 bool run_block()
 {
     for (bool is_done = false; !is_done;) {
-        for (struct warp &warp : warps) {
-            if (!run_warp(&warp))
+        unsigned n_warps = (unsigned)warps.size();
+        for (unsigned i = 0; i < n_warps; i++) {
+            if (!run_warp(&warps[in_order(i, n_warps)]))
                 return false;
         }
         if (!check_barrier(&is_done))
@@ -383,7 +391,7 @@ bool entro_emulated_run(dim3 grid, dim3 block, size_t shared_bytes, const std::f
     for (unsigned z = 0; z < grid.z && !has_fault; z++) {
         for (unsigned y = 0; y < grid.y && !has_fault; y++) {
             for (unsigned x = 0; x < grid.x && !has_fault; x++) {
-                blockIdx = {x, y, z};
+                blockIdx = {in_order(x, grid.x), in_order(y, grid.y), in_order(z, grid.z)};
                 set_shared(shared_bytes);
                 set_up(block);
                 run_block();

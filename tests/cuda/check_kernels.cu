@@ -9,6 +9,7 @@
 
 #include <vector>
 
+#include "runner/cuda/attention_batch.h"
 #include "runner/cuda/kernels.h"
 #include "runner/cuda/twins.h"
 
@@ -325,8 +326,10 @@ static void check_gated_products(int encoding, uint32_t n_columns)
     compare(what, g, got, 1e-5);
 }
 
+/* Through the library's products where n_scores is not 0: the room that they have. */
 static void check_attention(uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim, uint32_t n_tokens,
-                            uint32_t position, uint64_t window, uint32_t n_splits, bool all)
+                            uint32_t position, uint64_t window, uint32_t n_splits, bool all,
+                            uint64_t n_scores = 0)
 {
     char what[96];
     const uint64_t n_context = position + n_tokens + 3, n_all = n_heads + 2 * n_kv_heads;
@@ -344,6 +347,8 @@ static void check_attention(uint32_t n_heads, uint32_t n_kv_heads, uint32_t head
     on_card<float> card_qkv(qkv), card_bias(bias), card_query_norm(query_norm), card_key_norm(key_norm);
     on_card<float> card_angles(angles), card_attended(attended);
     on_card<float> partial((size_t)n_tokens * n_heads * n_splits * (head_dim + 2));
+    on_card<float> scores(n_scores);
+    on_card<uint16_t> queries((size_t)n_tokens * n_heads * head_dim), exponents(n_scores);
     on_card<uint16_t> card_keys(keys), card_values(values);
     on_card<uint32_t> card_position(positions);
     struct entro_gpu_attention job;
@@ -379,11 +384,32 @@ static void check_attention(uint32_t n_heads, uint32_t n_kv_heads, uint32_t head
     twin.keys = keys.data();
     twin.values = values.data();
     twin.attended = attended.data();
-    entro_gpu_attend(&job, NULL);
+    job.queries = n_scores > 0 ? queries.at : NULL;
+    job.scores = scores.at;
+    job.exponents = exponents.at;
+    job.n_scores = n_scores;
+    entro_gpu_place_heads(&job, NULL);
     entro_twin_attend(&twin);
     snprintf(what, sizeof what, "attention, %u/%u heads of %u, %u tokens from %u%s, %u shares", n_heads,
              n_kv_heads, head_dim, n_tokens, position, window != 0 ? ", window" : "", n_splits);
-    compare(what, attended, card_attended.back(), 2e-4); /* a key's rounding to F16 may differ by one */
+    if (n_scores == 0) {
+        entro_gpu_attend(&job, NULL);
+        compare(what, attended, card_attended.back(), 2e-4); /* a key's rounding to F16 may differ by one */
+        return;
+    }
+    cublasHandle_t blas;
+    struct entro_gpu_attention_tile tile = entro_gpu_choose_tile(&job, position);
+    bool ok = cublasCreate(&blas) == CUBLAS_STATUS_SUCCESS && tile.n_tokens > 0 &&
+              entro_gpu_attend_batch(&job, position, blas, NULL);
+    snprintf(what, sizeof what, "attention in products, %u/%u heads of %u, %u tokens from %u%s, %u by %u",
+             n_heads, n_kv_heads, head_dim, n_tokens, position, window != 0 ? ", window" : "", tile.n_tokens,
+             tile.n_kv_heads);
+    compare(what, attended, card_attended.back(), 2e-3); /* queries and exponents are F16 */
+    if (!ok) {
+        printf("%s: FAILED\n", what);
+        n_failed++;
+    }
+    cublasDestroy(blas);
 }
 
 static void check_batch(int encoding, uint32_t n_columns, bool factors)
@@ -495,6 +521,11 @@ int main(void)
     check_attention(12, 1, 32, 1, 150, 40, 5, true);
     check_attention(2, 2, 96, 5, 130, 100, 2, true);
     check_attention(4, 2, 256, 3, 60, 0, 1, false);
+    check_attention(8, 2, 64, 40, 0, 0, 1, true, 1 << 20);        /* all at once */
+    check_attention(8, 2, 64, 33, 91, 0, 1, false, 8 * 128 * 20); /* a key-value head, then the other */
+    check_attention(6, 3, 22, 37, 130, 50, 1, true, 2 * 88 * 7);  /* a head, 7 tokens at a time */
+    check_attention(4, 4, 32, 150, 20, 30, 1, true, 2 * 184 * 140);
+    check_attention(3, 1, 256, 16, 1000, 0, 1, false, 3 * 1016);
     check_finite();
     check_pick(2000, false);
     check_pick(2000, true);

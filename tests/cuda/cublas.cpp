@@ -1,7 +1,8 @@
 /* The emulator's matrix products, as kernels of one thread a column so that they are device work like any
  * other. */
 #include <cublas_v2.h>
-#include <cuda_bf16.h>
+
+#include "codec/half.h"
 
 struct entro_emulated_cublas {
     cudaStream_t stream;
@@ -20,9 +21,9 @@ static float element(const struct operand *matrix, int batch, int row, int colum
                   batch * matrix->stride;
     switch (matrix->type) {
     case CUDA_R_16F:
-        return __half2float(((const __half *)matrix->elements)[i]);
+        return entro_f16_to_f32(((const uint16_t *)matrix->elements)[i]);
     case CUDA_R_16BF:
-        return __bfloat162float(((const __nv_bfloat16 *)matrix->elements)[i]);
+        return entro_bf16_to_f32(((const uint16_t *)matrix->elements)[i]);
     case CUDA_R_32F:
         break;
     }
@@ -32,9 +33,9 @@ static float element(const struct operand *matrix, int batch, int row, int colum
 static void store(void *c, cudaDataType type, long long i, float value)
 {
     if (type == CUDA_R_16F)
-        ((__half *)c)[i] = __half(value);
+        ((uint16_t *)c)[i] = entro_f32_to_f16(value);
     else if (type == CUDA_R_16BF)
-        ((__nv_bfloat16 *)c)[i] = __nv_bfloat16(value);
+        ((uint16_t *)c)[i] = entro_f32_to_bf16(value);
     else
         ((float *)c)[i] = value;
 }

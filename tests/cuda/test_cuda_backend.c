@@ -3,7 +3,6 @@
  * batches and token by token, for each way weights are stored; picked tokens; and what happens where there is
  * no GPU that will do.
  */
-#include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,10 +17,8 @@
 #include <jansson.h>
 
 #include "runner/backend_cuda.h"
-#include "runner/file.h"
 #include "runner/sampler.h"
-#include "tests/unit/runner_fixture.h"
-#include "tests/unit/tiny_model.h"
+#include "tests/unit/tiny_opened.h"
 
 #define N_TOKENS       70 /* more than a step of attention */
 #define BEYOND_WINDOWS 28 /* the largest is 24 */
@@ -44,23 +41,13 @@ static int tear_down(void **state)
 }
 
 struct fixture {
-    char *directory;
-    struct entro_config config;
-    struct entro_manifest manifest;
-    struct entro_weights weights;
-    struct entro_pool *pool;
+    struct tiny_opened model;
+    size_t n_tokens;
     struct entro_gpu *gpu;
     struct entro_backend *cpu;
     struct entro_backend *cuda;
-    size_t n_tokens;
-    uint32_t tokens[256];
     struct entro_message message;
 };
-
-static const char *name_of(const json_t *reference)
-{
-    return json_string_value(json_object_get(reference, "name"));
-}
 
 static void assert_ok(const struct fixture *f, enum entro_error error)
 {
@@ -68,53 +55,22 @@ static void assert_ok(const struct fixture *f, enum entro_error error)
         fail_msg("%s", f->message.text);
 }
 
-static void read_config(struct fixture *f, const json_t *reference, bool gguf)
-{
-    if (gguf) {
-        struct entro_gguf metadata;
-        tiny_gguf_metadata(reference, &metadata);
-        assert_ok(f, entro_config_from_gguf(&f->config, &metadata, "m.gguf", &f->message));
-        entro_gguf_free(&metadata);
-        return;
-    }
-    char *text = json_dumps(json_object_get(reference, "config"), 0);
-    assert_non_null(text);
-    assert_ok(f, entro_config_from_json(&f->config, text, strlen(text), "config.json", &f->message));
-    free(text);
-}
-
 static void open_model(struct fixture *f, const json_t *reference, enum tiny_encoding encoding, bool gguf)
 {
-    char *text;
-    size_t size_bytes;
-    const json_t *tokens = json_object_get(reference, "tokens");
-    *f = (struct fixture){.directory = fixture_create(), .n_tokens = json_array_size(tokens)};
-    f->n_tokens = f->n_tokens < N_TOKENS ? f->n_tokens : N_TOKENS;
-    read_config(f, reference, gguf);
-    if (gguf)
-        tiny_write_gguf(f->directory, reference);
-    else
-        tiny_write(f->directory, reference, encoding);
-    int fd = open(f->directory, O_RDONLY | O_DIRECTORY);
-    assert_ok(f, entro_read_text_file(fd, f->directory, "tensors.json", &text, &size_bytes, &f->message));
-    assert_ok(f, entro_manifest_parse(&f->manifest, text, size_bytes, "tensors.json", &f->message));
-    free(text);
-    assert_ok(f, entro_weights_map(&f->weights, &f->config, &f->manifest, fd, f->directory, &f->message));
-    close(fd);
-    assert_int_equal(entro_pool_create(&f->pool, 1), ENTRO_OK);
-    for (size_t i = 0; i < f->n_tokens; i++)
-        f->tokens[i] = (uint32_t)json_integer_value(json_array_get(tokens, i));
+    memset(f, 0, sizeof *f);
+    tiny_open(&f->model, reference, gguf ? NULL : "config", encoding, 1);
+    f->n_tokens = f->model.n_tokens < N_TOKENS ? f->model.n_tokens : N_TOKENS;
 }
 
 static void open_backends(struct fixture *f)
 {
     struct entro_cuda_loaded figures;
     const struct entro_cuda_options options = {.n_context = 200, .n_batch = 64, .n_threads = 2};
-    assert_ok(f, entro_backend_cpu_create(&f->cpu, &f->config, &f->weights, 200, f->pool,
+    assert_ok(f, entro_backend_cpu_create(&f->cpu, &f->model.config, &f->model.weights, 200, f->model.pool,
                                           &entro_kernels_portable, &f->message));
     assert_ok(f, entro_gpu_open(&f->gpu, &f->message));
-    assert_ok(f, entro_backend_cuda_create(&f->cuda, f->gpu, &f->config, &f->weights, &options, &figures,
-                                           &f->message));
+    assert_ok(f, entro_backend_cuda_create(&f->cuda, f->gpu, &f->model.config, &f->model.weights, &options,
+                                           &figures, &f->message));
     assert_true(figures.read_bytes > 0);
 }
 
@@ -125,36 +81,21 @@ static void close_all(struct fixture *f)
     if (f->cuda != NULL)
         f->cuda->free(f->cuda);
     entro_gpu_close(f->gpu);
-    entro_pool_free(f->pool);
-    entro_weights_free(&f->weights);
-    entro_manifest_free(&f->manifest);
-    fixture_remove(f->directory);
+    tiny_close(&f->model);
 }
 
 /* The logits behind every token, run n at a time: [n_tokens][n_vocabulary], the caller's. */
 static float *run(struct fixture *f, struct entro_backend *backend, size_t n)
 {
-    size_t n_vocabulary = f->config.n_vocabulary;
+    size_t n_vocabulary = f->model.config.n_vocabulary;
     float *logits = calloc(f->n_tokens * n_vocabulary, sizeof *logits);
     assert_non_null(logits);
     for (size_t done = 0; done < f->n_tokens; done += n) {
         n = n < f->n_tokens - done ? n : f->n_tokens - done;
-        assert_ok(f, backend->forward(backend, f->tokens + done, n, done, NULL, &f->message));
+        assert_ok(f, backend->forward(backend, f->model.tokens + done, n, done, NULL, &f->message));
         assert_ok(f, backend->logits(backend, done, n, logits + done * n_vocabulary, &f->message));
     }
     return logits;
-}
-
-/* Largest difference over the range of the logits. */
-static double difference_between(const float *a, const float *b, size_t n)
-{
-    double difference = 0, smallest = INFINITY, largest = -INFINITY;
-    for (size_t i = 0; i < n; i++) {
-        difference = fmax(difference, fabs((double)a[i] - (double)b[i]));
-        smallest = fmin(smallest, (double)a[i]);
-        largest = fmax(largest, (double)a[i]);
-    }
-    return difference / (largest - smallest);
 }
 
 /* Of the first n_single tokens one by one, and of the first n_tokens `n_batch` at a time where that is not 0.
@@ -174,13 +115,13 @@ static void compare(const json_t *reference, enum tiny_encoding encoding, bool g
     for (size_t i = 0; i < 2 && runs[i].n > 0; i++) {
         f.n_tokens = runs[i].n_tokens;
         float *logits = run(&f, f.cuda, runs[i].n);
-        double difference = difference_between(expected, logits, f.n_tokens * f.config.n_vocabulary);
+        double difference = tiny_difference(expected, logits, f.n_tokens * f.model.config.n_vocabulary);
         if (getenv("ENTRO_TEST_PRINT") != NULL)
-            printf("%-45s %d %s %2zu at a time: %.1e\n", name_of(reference), (int)encoding,
+            printf("%-45s %d %s %2zu at a time: %.1e\n", tiny_name(reference), (int)encoding,
                    gguf ? "GGUF" : "    ", runs[i].n, difference);
         if (!(difference <= runs[i].tolerance))
-            fail_msg("%s, encoding %d, %zu at a time: logits differ by %g of their range", name_of(reference),
-                     (int)encoding, runs[i].n, difference);
+            fail_msg("%s, encoding %d, %zu at a time: logits differ by %g of their range",
+                     tiny_name(reference), (int)encoding, runs[i].n, difference);
         free(logits);
     }
     free(expected);
@@ -227,12 +168,12 @@ static void floats_of_32_bits_and_ggufs_give_the_same_logits_too(void **state)
 static void continue_text(struct fixture *f, struct entro_backend *backend, struct entro_sampler *sampler,
                           uint32_t *text, size_t n)
 {
-    float *logits = calloc(f->config.n_vocabulary, sizeof *logits);
+    float *logits = calloc(f->model.config.n_vocabulary, sizeof *logits);
     assert_non_null(logits);
     /* One by one: a batch of the GPU rounds its inputs to F16, which may turn the choice between equals. */
     for (size_t i = 0; i < 8; i++)
-        assert_ok(f, backend->forward(backend, &f->tokens[i], 1, i, backend->pick != NULL ? NULL : logits,
-                                      &f->message));
+        assert_ok(f, backend->forward(backend, &f->model.tokens[i], 1, i,
+                                      backend->pick != NULL ? NULL : logits, &f->message));
     for (size_t i = 0; i < n; i++) {
         if (backend->pick != NULL) {
             assert_true(entro_sampler_can_delegate(sampler));
@@ -262,7 +203,8 @@ static void the_same_seed_gives_the_same_text(void **state)
         uint32_t texts[2][24];
         for (size_t j = 0; j < 2; j++) {
             struct entro_sampler *sampler;
-            assert_int_equal(entro_sampler_create(&sampler, &samplings[i], f.config.n_vocabulary), ENTRO_OK);
+            assert_int_equal(entro_sampler_create(&sampler, &samplings[i], f.model.config.n_vocabulary),
+                             ENTRO_OK);
             continue_text(&f, j == 0 ? f.cpu : f.cuda, sampler, texts[j], 24);
             entro_sampler_free(sampler);
         }
@@ -277,13 +219,13 @@ static void a_text_can_be_taken_back(void **state)
     struct fixture f;
     open_model(&f, json_array_get(references, 0), TINY_BF16, false);
     open_backends(&f);
-    size_t n = f.config.n_vocabulary;
+    size_t n = f.model.config.n_vocabulary;
     float *first = calloc(n, sizeof *first), *again = calloc(n, sizeof *again);
     assert_true(first != NULL && again != NULL);
-    assert_ok(&f, f.cuda->forward(f.cuda, f.tokens, 30, 0, first, &f.message));
-    assert_ok(&f, f.cuda->forward(f.cuda, f.tokens + 3, 9, 20, again, &f.message)); /* other tokens */
-    assert_ok(&f, f.cuda->forward(f.cuda, f.tokens + 20, 10, 20, again, &f.message));
-    assert_true(difference_between(first, again, n) < 2e-3);
+    assert_ok(&f, f.cuda->forward(f.cuda, f.model.tokens, 30, 0, first, &f.message));
+    assert_ok(&f, f.cuda->forward(f.cuda, f.model.tokens + 3, 9, 20, again, &f.message)); /* other tokens */
+    assert_ok(&f, f.cuda->forward(f.cuda, f.model.tokens + 20, 10, 20, again, &f.message));
+    assert_true(tiny_difference(first, again, n) < 2e-3);
     free(first);
     free(again);
     close_all(&f);
@@ -298,7 +240,7 @@ static void bad_runs_are_refused(void **state)
     open_model(&f, json_array_get(references, 0), TINY_BF16, false);
     open_backends(&f);
     assert_int_equal(f.cuda->forward(f.cuda, &token, 1, 0, NULL, &f.message), ENTRO_ERROR_ARGUMENT);
-    assert_int_equal(f.cuda->forward(f.cuda, f.tokens, 2, 199, NULL, &f.message), ENTRO_ERROR_ARGUMENT);
+    assert_int_equal(f.cuda->forward(f.cuda, f.model.tokens, 2, 199, NULL, &f.message), ENTRO_ERROR_ARGUMENT);
     assert_int_equal(f.cuda->logits(f.cuda, 0, 1, &logit, &f.message), ENTRO_ERROR_ARGUMENT);
     assert_int_equal(f.cuda->pick(f.cuda, &(struct entro_pick){0}, &token, &f.message), ENTRO_ERROR_ARGUMENT);
     close_all(&f);
@@ -336,9 +278,9 @@ static void a_model_that_does_not_fit_says_how_much_it_needs(void **state)
     open_model(&f, json_array_get(references, 0), TINY_U8, false);
     setenv("ENTRO_EMULATED_MEMORY", "50000000", 1);
     assert_ok(&f, entro_gpu_open(&f.gpu, &f.message));
-    assert_int_equal(
-        entro_backend_cuda_create(&f.cuda, f.gpu, &f.config, &f.weights, &options, &figures, &f.message),
-        ENTRO_ERROR_NO_MEMORY);
+    assert_int_equal(entro_backend_cuda_create(&f.cuda, f.gpu, &f.model.config, &f.model.weights, &options,
+                                               &figures, &f.message),
+                     ENTRO_ERROR_NO_MEMORY);
     setenv("ENTRO_EMULATED_MEMORY", "8589934592", 1);
     assert_non_null(strstr(f.message.text, "GiB of GPU memory"));
     assert_non_null(strstr(f.message.text, "0.05 of"));
@@ -353,12 +295,29 @@ static void heads_that_no_kernel_takes_are_unsupported(void **state)
     struct entro_cuda_loaded figures;
     const struct entro_cuda_options options = {.n_context = 200, .n_batch = 64, .n_threads = 2};
     open_model(&f, json_array_get(references, 0), TINY_U8, false);
-    f.config.head_dim = (size_t)1 << 18;
+    f.model.config.head_dim = (size_t)1 << 18;
     assert_ok(&f, entro_gpu_open(&f.gpu, &f.message));
-    assert_int_equal(
-        entro_backend_cuda_create(&f.cuda, f.gpu, &f.config, &f.weights, &options, &figures, &f.message),
-        ENTRO_ERROR_UNSUPPORTED);
+    assert_int_equal(entro_backend_cuda_create(&f.cuda, f.gpu, &f.model.config, &f.model.weights, &options,
+                                               &figures, &f.message),
+                     ENTRO_ERROR_UNSUPPORTED);
     assert_non_null(strstr(f.message.text, "heads of 262144 elements"));
+    close_all(&f);
+}
+
+/* For batches, codes less their zero point become F16. */
+static void a_zero_point_beyond_f16_is_unsupported(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct entro_cuda_loaded figures;
+    const struct entro_cuda_options options = {.n_context = 200, .n_batch = 64, .n_threads = 2};
+    open_model(&f, json_array_get(references, 0), TINY_U8, false);
+    f.model.weights.layers[1].down.zero_point = -70000;
+    assert_ok(&f, entro_gpu_open(&f.gpu, &f.message));
+    assert_int_equal(entro_backend_cuda_create(&f.cuda, f.gpu, &f.model.config, &f.model.weights, &options,
+                                               &figures, &f.message),
+                     ENTRO_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(f.message.text, f.model.weights.layers[1].down.name));
     close_all(&f);
 }
 
@@ -369,12 +328,12 @@ static void a_file_that_cannot_be_read_fails_the_load(void **state)
     struct entro_cuda_loaded figures;
     const struct entro_cuda_options options = {.n_context = 200, .n_batch = 64, .n_threads = 2};
     open_model(&f, json_array_get(references, 0), TINY_U8, false);
-    assert_int_equal(truncate(f.weights.mappings[0].path, 10), 0);
+    assert_int_equal(truncate(f.model.weights.mappings[0].path, 10), 0);
     assert_ok(&f, entro_gpu_open(&f.gpu, &f.message));
-    assert_int_equal(
-        entro_backend_cuda_create(&f.cuda, f.gpu, &f.config, &f.weights, &options, &figures, &f.message),
-        ENTRO_ERROR_IO);
-    assert_non_null(strstr(f.message.text, f.weights.mappings[0].path));
+    assert_int_equal(entro_backend_cuda_create(&f.cuda, f.gpu, &f.model.config, &f.model.weights, &options,
+                                               &figures, &f.message),
+                     ENTRO_ERROR_IO);
+    assert_non_null(strstr(f.message.text, f.model.weights.mappings[0].path));
     close_all(&f);
 }
 
@@ -390,6 +349,7 @@ int main(void)
         cmocka_unit_test(each_reason_for_no_gpu_has_its_line),
         cmocka_unit_test(a_model_that_does_not_fit_says_how_much_it_needs),
         cmocka_unit_test(heads_that_no_kernel_takes_are_unsupported),
+        cmocka_unit_test(a_zero_point_beyond_f16_is_unsupported),
         cmocka_unit_test(a_file_that_cannot_be_read_fails_the_load),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -65,19 +65,73 @@ static void check_tensor(const struct setting *setting, size_t i, const uint8_t 
     assert_memory_equal(found.digest, setting->streams[i]->xxh3_128, 16);
 }
 
+/* With a loader of its own. */
+static int load_coded(const struct setting *setting, uint8_t *base, uint64_t max_stored_bytes,
+                      entro_cuda_fill *fill, unsigned n_threads, struct entro_cuda_message *message)
+{
+    struct entro_gpu_loader *loader;
+    int status = entro_gpu_loader_create(&loader, n_threads, message);
+    if (status == ENTRO_CUDA_OK)
+        status = entro_gpu_load_coded(setting->tensors, N_TENSORS, base, max_stored_bytes, loader, fill,
+                                      nullptr, message);
+    entro_gpu_loader_free(loader);
+    return status;
+}
+
+static int create_resident(struct entro_gpu_resident **resident, const struct setting *setting,
+                           unsigned n_threads, struct entro_cuda_message *message)
+{
+    struct entro_gpu_loader *loader;
+    int status = entro_gpu_loader_create(&loader, n_threads, message);
+    if (status == ENTRO_CUDA_OK)
+        status = entro_gpu_resident_create(resident, setting->tensors, N_TENSORS, loader, entro_coded_fill,
+                                           message);
+    entro_gpu_loader_free(loader);
+    return status;
+}
+
 static void tensors_are_decoded_as_they_are_loaded(void **state)
 {
     struct setting *setting = static_cast<struct setting *>(*state);
     struct entro_cuda_message message;
     uint8_t *base;
+    static const uint64_t limits[] = {ENTRO_GPU_LOAD_BYTES, 100000, 0};
     assert_int_equal(cudaMalloc(&base, setting->size_bytes), cudaSuccess);
-    int status =
-        entro_gpu_load_coded(setting->tensors, N_TENSORS, base, entro_coded_fill, 2, nullptr, &message);
-    if (status != ENTRO_CUDA_OK)
-        fail_msg("%s", message.text);
-    for (size_t i = 0; i < N_TENSORS; i++)
-        check_tensor(setting, i, base + setting->tensors[i].target);
+    for (uint64_t limit : limits) {
+        assert_int_equal(cudaMemset(base, 0xee, setting->size_bytes), cudaSuccess);
+        int status = load_coded(setting, base, limit, entro_coded_fill, 2, &message);
+        if (status != ENTRO_CUDA_OK)
+            fail_msg("%s", message.text);
+        for (size_t i = 0; i < N_TENSORS; i++)
+            check_tensor(setting, i, base + setting->tensors[i].target);
+    }
     cudaFree(base);
+}
+
+/* So that a card that is too small is told before anything is read. */
+static void memory_is_what_was_said(void **state)
+{
+    struct setting *setting = static_cast<struct setting *>(*state);
+    struct entro_cuda_message message;
+    struct entro_gpu_resident *resident;
+    static const uint64_t limits[] = {ENTRO_GPU_LOAD_BYTES, 0};
+    uint8_t *base;
+    assert_int_equal(cudaMalloc(&base, setting->size_bytes), cudaSuccess);
+    for (uint64_t limit : limits) {
+        uint64_t said = entro_gpu_load_coded_bytes(setting->tensors, N_TENSORS, limit);
+        entro_emulator_forget_peak();
+        assert_int_equal(load_coded(setting, base, limit, entro_coded_fill, 2, &message), ENTRO_CUDA_OK);
+        assert_int_equal(entro_emulator_peak_bytes() - setting->size_bytes, said);
+    }
+    assert_true(entro_gpu_load_coded_bytes(setting->tensors, N_TENSORS, 0) <
+                entro_gpu_load_coded_bytes(setting->tensors, N_TENSORS, ENTRO_GPU_LOAD_BYTES));
+    cudaFree(base);
+    uint64_t said = entro_gpu_resident_bytes(setting->tensors, N_TENSORS);
+    entro_emulator_forget_peak();
+    assert_int_equal(create_resident(&resident, setting, 2, &message), ENTRO_CUDA_OK);
+    assert_int_equal(entro_emulator_device_bytes(), said);
+    assert_int_equal(entro_emulator_peak_bytes(), said);
+    entro_gpu_resident_free(resident);
 }
 
 /* Seven groups of a tensor each, twice over, as the layers of two tokens; then the same from a graph. */
@@ -93,29 +147,29 @@ static void tensors_that_stay_coded_are_decoded_for_each_use(void **state)
         setting->tensors[i].group = (uint32_t)i;
         setting->tensors[i].target = 256;
     }
-    int status =
-        entro_gpu_resident_create(&resident, setting->tensors, N_TENSORS, entro_coded_fill, 2, &message);
+    int status = create_resident(&resident, setting, 2, &message);
     if (status != ENTRO_CUDA_OK)
         fail_msg("%s", message.text);
-    assert_true(entro_emulator_device_bytes() >= entro_gpu_resident_bytes(setting->tensors, N_TENSORS));
     assert_int_equal(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
     for (unsigned token = 0; token < 2; token++) {
         assert_int_equal(entro_gpu_resident_start(resident, stream), cudaSuccess);
         for (uint32_t i = 0; i < N_TENSORS; i++) {
             uint8_t *base = entro_gpu_resident_base(resident, i);
             assert_int_equal(entro_gpu_resident_use(resident, i, stream), cudaSuccess);
+            assert_int_equal(cudaStreamSynchronize(stream), cudaSuccess);
             check_tensor(setting, i, base + 256);
-            assert_int_equal(cudaMemset(base, 0xee, 256 + setting->streams[i]->coded.size_bytes),
+            assert_int_equal(cudaMemsetAsync(base, 0xee, 256 + setting->streams[i]->coded.size_bytes, stream),
                              cudaSuccess);
             assert_int_equal(entro_gpu_resident_done(resident, i, stream), cudaSuccess);
         }
     }
     std::vector<uint8_t *> copies(N_TENSORS);
+    for (size_t i = 0; i < N_TENSORS; i++)
+        assert_int_equal(cudaMalloc(&copies[i], setting->streams[i]->coded.size_bytes + 1), cudaSuccess);
     assert_int_equal(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
     assert_int_equal(entro_gpu_resident_start(resident, stream), cudaSuccess);
     for (uint32_t i = 0; i < N_TENSORS; i++) {
         size_t n = setting->streams[i]->coded.size_bytes;
-        assert_int_equal(cudaMalloc(&copies[i], n + 1), cudaSuccess);
         assert_int_equal(entro_gpu_resident_use(resident, i, stream), cudaSuccess);
         assert_int_equal(cudaMemcpyAsync(copies[i], entro_gpu_resident_base(resident, i) + 256, n,
                                          cudaMemcpyDeviceToDevice, stream),
@@ -161,20 +215,17 @@ static void failures_have_a_message_and_leave_nothing(void **state)
     uint8_t *base;
     assert_int_equal(cudaMalloc(&base, setting->size_bytes), cudaSuccess);
     size_t before = entro_emulator_device_bytes();
-    assert_int_equal(
-        entro_gpu_load_coded(setting->tensors, N_TENSORS, base, fill_wrong, 1, nullptr, &message),
-        ENTRO_CUDA_SOURCE);
+    assert_int_equal(load_coded(setting, base, ENTRO_GPU_LOAD_BYTES, fill_wrong, 1, &message),
+                     ENTRO_CUDA_SOURCE);
     assert_non_null(strstr(message.text, "malformed"));
-    assert_int_equal(
-        entro_gpu_load_coded(setting->tensors, N_TENSORS, base, fill_fails, 1, nullptr, &message),
-        ENTRO_CUDA_SOURCE);
+    assert_int_equal(load_coded(setting, base, ENTRO_GPU_LOAD_BYTES, fill_fails, 1, &message),
+                     ENTRO_CUDA_SOURCE);
     assert_string_equal(message.text, "no such luck");
     /* Each allocation in turn. */
     unsigned n_failed = 0;
     for (long i = 0; i < 40; i++) {
         entro_emulator.fail_allocation = i;
-        int status =
-            entro_gpu_resident_create(&resident, setting->tensors, N_TENSORS, entro_coded_fill, 1, &message);
+        int status = create_resident(&resident, setting, 1, &message);
         bool ran_out = status == ENTRO_CUDA_NO_MEMORY;
         entro_emulator.fail_allocation = -1;
         if (status == ENTRO_CUDA_OK)
@@ -239,9 +290,8 @@ static void a_damaged_block_is_found_before_it_is_decoded(void **state)
     assert_int_equal(entro_coded_stream_read(stream, 0, bytes.size(), bytes.data(), &message),
                      ENTRO_ERROR_CHECKSUM);
     assert_int_equal(cudaMalloc(&base, setting->size_bytes), cudaSuccess);
-    assert_int_equal(
-        entro_gpu_load_coded(setting->tensors, N_TENSORS, base, entro_coded_fill, 2, nullptr, &gpu_message),
-        ENTRO_CUDA_SOURCE);
+    assert_int_equal(load_coded(setting, base, ENTRO_GPU_LOAD_BYTES, entro_coded_fill, 2, &gpu_message),
+                     ENTRO_CUDA_SOURCE);
     assert_non_null(strstr(gpu_message.text, "checksum mismatch"));
     cudaFree(base);
     byte ^= 4;
@@ -271,6 +321,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(tensors_are_decoded_as_they_are_loaded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(memory_is_what_was_said, set_up, tear_down),
         cmocka_unit_test_setup_teardown(tensors_that_stay_coded_are_decoded_for_each_use, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failures_have_a_message_and_leave_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stored_bytes_are_read_in_any_parts, set_up, tear_down),

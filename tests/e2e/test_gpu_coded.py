@@ -22,8 +22,10 @@ def generate(run, root, *options):
 
 
 @pytest.mark.parametrize("how", [["--bits", 8], ["--bits", 4], ["--scheme", "lossless"]], ids=["u8", "u4", "lossless"])
-@pytest.mark.parametrize("option", ["--load", "--resident"])
-def test_weights_decoded_on_the_card_write_the_same_text(run, mount, tiny, tmp_path, how, option):
+# Layers that stay coded are decoded on a stream of their own: whenever the emulator does its work, the text is the same.
+@pytest.mark.parametrize("option, streams", [("--load", "now"), ("--resident", "late"), ("--resident", "apart")])
+def test_weights_decoded_on_the_card_write_the_same_text(run, mount, tiny, tmp_path, monkeypatch, how, option, streams):
+    monkeypatch.setenv("ENTRO_EMULATED_STREAMS", streams)
     image = tmp_path / "tiny.entrofs"
     run("mkentrofs", *how, tiny, image, check=True)
     root = mount(image)

@@ -18,10 +18,8 @@
 #include <jansson.h>
 
 #include "runner/backend.h"
-#include "runner/file.h"
 #include "runner/imatrix_collect.h"
-#include "runner_fixture.h"
-#include "tiny_model.h"
+#include "tiny_opened.h"
 
 static json_t *references;
 
@@ -45,75 +43,25 @@ static int tear_down(void **state)
 }
 
 struct runner {
-    char *directory;
-    struct entro_config config;
-    struct entro_manifest manifest;
-    struct entro_weights weights;
-    struct entro_pool *pool;
+    struct tiny_opened model;
     struct entro_backend *backend;
-    size_t n_tokens;
-    uint32_t tokens[256];
 };
-
-/* The config under `key` of the reference, or that of the GGUF where `key` is NULL. */
-static void read_config(struct runner *runner, const json_t *reference, const char *key)
-{
-    struct entro_message message;
-    enum entro_error error;
-    if (key == NULL) {
-        struct entro_gguf gguf;
-        tiny_gguf_metadata(reference, &gguf);
-        error = entro_config_from_gguf(&runner->config, &gguf, "m.gguf", &message);
-        entro_gguf_free(&gguf);
-    } else {
-        char *text = json_dumps(json_object_get(reference, key), 0);
-        assert_non_null(text);
-        error = entro_config_from_json(&runner->config, text, strlen(text), "config.json", &message);
-        free(text);
-    }
-    if (error != ENTRO_OK)
-        fail_msg("%s: %s", json_string_value(json_object_get(reference, "name")), message.text);
-}
 
 static void open_runner(struct runner *runner, const json_t *reference, const char *config_key,
                         enum tiny_encoding encoding, const struct entro_kernels *kernels, unsigned n_threads)
 {
-    char *text;
-    size_t size_bytes;
     struct entro_message message;
-    const json_t *tokens = json_object_get(reference, "tokens");
-    *runner = (struct runner){.directory = fixture_create(), .n_tokens = json_array_size(tokens)};
-    read_config(runner, reference, config_key);
-    if (config_key == NULL)
-        tiny_write_gguf(runner->directory, reference);
-    else
-        tiny_write(runner->directory, reference, encoding);
-    int fd = open(runner->directory, O_RDONLY | O_DIRECTORY);
-    assert_int_equal(
-        entro_read_text_file(fd, runner->directory, "tensors.json", &text, &size_bytes, &message), ENTRO_OK);
-    assert_int_equal(entro_manifest_parse(&runner->manifest, text, size_bytes, "tensors.json", &message),
+    struct tiny_opened *model = &runner->model;
+    tiny_open(model, reference, config_key, encoding, n_threads);
+    assert_int_equal(entro_backend_cpu_create(&runner->backend, &model->config, &model->weights, 256,
+                                              model->pool, kernels, &message),
                      ENTRO_OK);
-    free(text);
-    enum entro_error error = entro_weights_map(&runner->weights, &runner->config, &runner->manifest, fd,
-                                               runner->directory, &message);
-    if (error != ENTRO_OK)
-        fail_msg("%s: %s", json_string_value(json_object_get(reference, "name")), message.text);
-    close(fd);
-    assert_int_equal(entro_pool_create(&runner->pool, n_threads), ENTRO_OK);
-    assert_int_equal(entro_backend_cpu_create(&runner->backend, &runner->config, &runner->weights, 256,
-                                              runner->pool, kernels, &message),
-                     ENTRO_OK);
-    for (size_t i = 0; i < runner->n_tokens; i++)
-        runner->tokens[i] = (uint32_t)json_integer_value(json_array_get(tokens, i));
 }
 
 static void close_runner(struct runner *runner)
 {
     runner->backend->free(runner->backend);
-    entro_pool_free(runner->pool);
-    entro_weights_free(&runner->weights);
-    entro_manifest_free(&runner->manifest);
-    fixture_remove(runner->directory);
+    tiny_close(&runner->model);
 }
 
 /* The logits behind every token, run n at a time: [n_tokens][n_vocabulary], the caller's. */
@@ -121,16 +69,16 @@ static float *run(struct runner *runner, size_t n)
 {
     struct entro_message message;
     struct entro_backend *backend = runner->backend;
-    size_t n_vocabulary = runner->config.n_vocabulary;
-    float *logits = calloc(runner->n_tokens * n_vocabulary, sizeof *logits);
+    size_t n_vocabulary = runner->model.config.n_vocabulary;
+    float *logits = calloc(runner->model.n_tokens * n_vocabulary, sizeof *logits);
     assert_non_null(logits);
     assert_true(n <= backend->n_batch);
-    for (size_t done = 0; done < runner->n_tokens; done += n) {
-        if (n > runner->n_tokens - done)
-            n = runner->n_tokens - done;
+    for (size_t done = 0; done < runner->model.n_tokens; done += n) {
+        if (n > runner->model.n_tokens - done)
+            n = runner->model.n_tokens - done;
         float *last = logits + (done + n - 1) * n_vocabulary;
         assert_int_equal(
-            backend->forward(backend, runner->tokens + done, n, done, n == 1 ? last : NULL, &message),
+            backend->forward(backend, runner->model.tokens + done, n, done, n == 1 ? last : NULL, &message),
             ENTRO_OK);
         /* In two askings, the later one first. */
         size_t half = n / 2;
@@ -167,31 +115,18 @@ static double difference_from(const json_t *reference, const float *logits, size
     return difference / (largest - smallest);
 }
 
-static double difference_between(const float *a, const float *b, size_t n)
-{
-    double difference = 0, smallest = INFINITY, largest = -INFINITY;
-    for (size_t i = 0; i < n; i++) {
-        difference = fmax(difference, fabs((double)a[i] - (double)b[i]));
-        smallest = fmin(smallest, (double)a[i]);
-        largest = fmax(largest, (double)a[i]);
-    }
-    return difference / (largest - smallest);
-}
-
 static void check(const json_t *reference, const char *config_key, const struct entro_kernels *kernels,
                   unsigned n_threads, size_t n)
 {
     struct runner runner;
     open_runner(&runner, reference, config_key, TINY_BF16, kernels, n_threads);
     float *logits = run(&runner, n);
-    double difference = difference_from(reference, logits, runner.config.n_vocabulary);
+    double difference = difference_from(reference, logits, runner.model.config.n_vocabulary);
     if (getenv("ENTRO_TEST_PRINT") != NULL)
-        printf("%-45s %-26s %-9s %3zu at a time: %.1e\n",
-               json_string_value(json_object_get(reference, "name")),
+        printf("%-45s %-26s %-9s %3zu at a time: %.1e\n", tiny_name(reference),
                config_key == NULL ? "GGUF" : config_key, kernels->name, n, difference);
     if (!(difference <= 1e-3))
-        fail_msg("%s, %s, %s, %zu at a time: logits differ by %g of their range",
-                 json_string_value(json_object_get(reference, "name")),
+        fail_msg("%s, %s, %s, %zu at a time: logits differ by %g of their range", tiny_name(reference),
                  config_key == NULL ? "GGUF" : config_key, kernels->name, n, difference);
     free(logits);
     close_runner(&runner);
@@ -229,14 +164,14 @@ static void batches_give_what_single_tokens_give(void **state)
     {
         struct runner runner;
         open_runner(&runner, reference, "config", TINY_BF16, kernels_float, 2);
-        size_t n = runner.n_tokens * runner.config.n_vocabulary;
+        size_t n = runner.model.n_tokens * runner.model.config.n_vocabulary;
         float *single = run(&runner, 1);
         for (size_t j = 0; j < sizeof sizes / sizeof sizes[0]; j++) {
             float *batch = run(&runner, sizes[j]);
-            double difference = difference_between(single, batch, n);
+            double difference = tiny_difference(single, batch, n);
             if (!(difference <= 5e-4))
-                fail_msg("%s: %zu at a time differ from one at a time by %g",
-                         json_string_value(json_object_get(reference, "name")), sizes[j], difference);
+                fail_msg("%s: %zu at a time differ from one at a time by %g", tiny_name(reference), sizes[j],
+                         difference);
             free(batch);
         }
         free(single);
@@ -256,15 +191,14 @@ static void codes_give_what_they_stand_for(void **state)
             struct runner codes, widened;
             open_runner(&codes, reference, "config", encodings[j][0], kernels_float, 2);
             open_runner(&widened, reference, "config", encodings[j][1], kernels_float, 2);
-            size_t n = codes.n_tokens * codes.config.n_vocabulary;
+            size_t n = codes.model.n_tokens * codes.model.config.n_vocabulary;
             float *expected = run(&widened, 128);
             for (size_t at_a_time = 1; at_a_time <= 128; at_a_time += 127) {
                 float *logits = run(&codes, at_a_time);
-                double difference = difference_between(expected, logits, n);
+                double difference = tiny_difference(expected, logits, n);
                 if (!(difference <= 1e-3))
-                    fail_msg("%s: u%d, %zu at a time, differs by %g",
-                             json_string_value(json_object_get(reference, "name")), j == 0 ? 8 : 4, at_a_time,
-                             difference);
+                    fail_msg("%s: u%d, %zu at a time, differs by %g", tiny_name(reference), j == 0 ? 8 : 4,
+                             at_a_time, difference);
                 free(logits);
             }
             free(expected);
@@ -285,14 +219,13 @@ static void the_default_kernels_are_near(void **state)
         struct runner codes, widened;
         open_runner(&codes, reference, "config", TINY_U8, entro_kernels_best(), 2);
         open_runner(&widened, reference, "config", TINY_U8_WIDENED, kernels_float, 2);
-        size_t n = codes.n_tokens * codes.config.n_vocabulary;
+        size_t n = codes.model.n_tokens * codes.model.config.n_vocabulary;
         float *expected = run(&widened, 128), *logits = run(&codes, 128);
-        double difference = difference_between(expected, logits, n);
+        double difference = tiny_difference(expected, logits, n);
         if (getenv("ENTRO_TEST_PRINT") != NULL)
-            printf("%-45s %s: %.1e\n", json_string_value(json_object_get(reference, "name")),
-                   entro_kernels_best()->name, difference);
+            printf("%-45s %s: %.1e\n", tiny_name(reference), entro_kernels_best()->name, difference);
         if (!(difference <= 2e-3))
-            fail_msg("%s: differs by %g", json_string_value(json_object_get(reference, "name")), difference);
+            fail_msg("%s: differs by %g", tiny_name(reference), difference);
         free(logits);
         free(expected);
         close_runner(&codes);
@@ -308,12 +241,12 @@ static void a_run_longer_than_a_batch_ends_with_the_same_logits(void **state)
     const json_t *reference = json_array_get(references, 0);
     open_runner(&runner, reference, "config", TINY_BF16, kernels_float, 2);
     struct entro_backend *backend = runner.backend;
-    size_t n_vocabulary = runner.config.n_vocabulary, n = runner.n_tokens;
+    size_t n_vocabulary = runner.model.config.n_vocabulary, n = runner.model.n_tokens;
     float *all = run(&runner, backend->n_batch), *last = calloc(n_vocabulary, sizeof *last);
     assert_non_null(last);
     assert_true(n > backend->n_batch);
-    assert_int_equal(backend->forward(backend, runner.tokens, n, 0, last, &message), ENTRO_OK);
-    assert_true(difference_between(all + (n - 1) * n_vocabulary, last, n_vocabulary) <= 1e-5);
+    assert_int_equal(backend->forward(backend, runner.model.tokens, n, 0, last, &message), ENTRO_OK);
+    assert_true(tiny_difference(all + (n - 1) * n_vocabulary, last, n_vocabulary) <= 1e-5);
     free(all);
     free(last);
     close_runner(&runner);
@@ -326,11 +259,11 @@ static void logits_of_other_positions_are_refused(void **state)
     struct entro_message message;
     open_runner(&runner, json_array_get(references, 0), "config", TINY_BF16, kernels_float, 1);
     struct entro_backend *backend = runner.backend;
-    float *logits = calloc(8 * runner.config.n_vocabulary, sizeof *logits);
+    float *logits = calloc(8 * runner.model.config.n_vocabulary, sizeof *logits);
     assert_non_null(logits);
     assert_int_equal(backend->logits(backend, 0, 1, logits, &message), ENTRO_ERROR_ARGUMENT);
-    assert_int_equal(backend->forward(backend, runner.tokens, 4, 0, NULL, &message), ENTRO_OK);
-    assert_int_equal(backend->forward(backend, runner.tokens + 4, 4, 4, NULL, &message), ENTRO_OK);
+    assert_int_equal(backend->forward(backend, runner.model.tokens, 4, 0, NULL, &message), ENTRO_OK);
+    assert_int_equal(backend->forward(backend, runner.model.tokens + 4, 4, 4, NULL, &message), ENTRO_OK);
     assert_int_equal(backend->logits(backend, 4, 4, logits, &message), ENTRO_OK);
     assert_int_equal(backend->logits(backend, 3, 1, logits, &message), ENTRO_ERROR_ARGUMENT);
     assert_int_equal(backend->logits(backend, 4, 5, logits, &message), ENTRO_ERROR_ARGUMENT);
@@ -349,14 +282,14 @@ static void a_weight_that_is_no_number_is_named(void **state)
         struct entro_message message;
         char path[4096];
         open_runner(&runner, json_array_get(references, 0), "config", TINY_BF16, kernels_float, 1);
-        snprintf(path, sizeof path, "%s/tensors/%s", runner.directory, names[i]);
+        snprintf(path, sizeof path, "%s/tensors/%s", runner.model.directory, names[i]);
         int fd = open(path, O_WRONLY);
         assert_true(fd >= 0);
         assert_int_equal(pwrite(fd, "\xc0\x7f", 2, 20), 2); /* NaN */
         close(fd);
         float logits[256];
         struct entro_backend *backend = runner.backend;
-        assert_int_equal(backend->forward(backend, runner.tokens, 30, 0, logits, &message),
+        assert_int_equal(backend->forward(backend, runner.model.tokens, 30, 0, logits, &message),
                          ENTRO_ERROR_FORMAT);
         assert_non_null(strstr(message.text, names[i]));
         assert_null(strchr(message.text, '\n'));
@@ -368,13 +301,13 @@ static void collect(struct entro_imatrix_collection *out, const struct runner *r
 {
     struct entro_message message;
     const struct entro_imatrix_run run = {.backend = runner->backend,
-                                          .weights = &runner->weights,
-                                          .n_vocabulary = runner->config.n_vocabulary,
-                                          .pool = runner->pool,
+                                          .weights = &runner->model.weights,
+                                          .n_vocabulary = runner->model.config.n_vocabulary,
+                                          .pool = runner->model.pool,
                                           .n_window = 32,
                                           .max_windows = 2,
                                           .bos_id = ENTRO_TOKEN_NONE};
-    if (entro_imatrix_collect(out, &run, runner->tokens, runner->n_tokens, &message) != ENTRO_OK)
+    if (entro_imatrix_collect(out, &run, runner->model.tokens, runner->model.n_tokens, &message) != ENTRO_OK)
         fail_msg("%s", message.text);
 }
 
@@ -392,8 +325,8 @@ static void both_conventions_give_the_same_importances(void **state)
         open_runner(&gguf, reference, NULL, TINY_BF16, kernels_float, 1);
         collect(&a, &hf);
         collect(&b, &gguf);
-        const struct entro_layer_weights *layer = &hf.weights.layers[0];
-        assert_int_equal(a.n_entries, hf.weights.n_layers * (layer->n_qkv + layer->n_gate_up + 2));
+        const struct entro_layer_weights *layer = &hf.model.weights.layers[0];
+        assert_int_equal(a.n_entries, hf.model.weights.n_layers * (layer->n_qkv + layer->n_gate_up + 2));
         assert_int_equal(a.n_entries, b.n_entries);
         for (size_t k = 0; k < a.n_entries; k++) {
             assert_string_equal(a.entries[k].name, b.entries[k].name);

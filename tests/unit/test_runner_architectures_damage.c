@@ -14,10 +14,9 @@
 #include <jansson.h>
 
 #include "codec/bytes.h"
-#include "runner/file.h"
 #include "runner/weights.h"
 #include "runner_fixture.h"
-#include "tiny_model.h"
+#include "tiny_opened.h"
 
 static json_t *references;
 
@@ -33,21 +32,6 @@ static int tear_down(void **state)
     (void)state;
     json_decref(references);
     return 0;
-}
-
-static void read_config(const json_t *reference, bool gguf, struct entro_config *out)
-{
-    struct entro_message message;
-    if (gguf) {
-        struct entro_gguf header;
-        tiny_gguf_metadata(reference, &header);
-        assert_int_equal(entro_config_from_gguf(out, &header, "m.gguf", &message), ENTRO_OK);
-        entro_gguf_free(&header);
-        return;
-    }
-    char *text = json_dumps(json_object_get(reference, "config"), 0);
-    assert_int_equal(entro_config_from_json(out, text, strlen(text), "config.json", &message), ENTRO_OK);
-    free(text);
 }
 
 /* tensors.json of the directory, to be changed; the caller's. */
@@ -94,7 +78,7 @@ static void check_all_tensors(const json_t *reference, bool gguf)
     struct entro_config config;
     struct entro_message message;
     char *directory = fixture_create();
-    read_config(reference, gguf, &config);
+    tiny_read_config(reference, gguf ? NULL : "config", &config);
     if (gguf)
         tiny_write_gguf(directory, reference);
     else
@@ -183,7 +167,7 @@ static void numbers_that_are_none_are_named(void **state)
         struct entro_message message;
         char *directory = fixture_create();
         const json_t *reference = find_reference(cases[i].reference);
-        read_config(reference, cases[i].gguf, &config);
+        tiny_read_config(reference, cases[i].gguf ? NULL : "config", &config);
         if (cases[i].gguf)
             tiny_write_gguf(directory, reference);
         else
@@ -208,7 +192,7 @@ static void rope_factors_that_are_none_are_refused(void **state)
     for (size_t i = 0; i < 2; i++) {
         uint8_t bytes[4];
         char *directory = fixture_create();
-        read_config(reference, true, &config);
+        tiny_read_config(reference, NULL, &config);
         tiny_write_gguf(directory, reference);
         json_t *manifest = read_manifest(directory);
         entro_store_f32(bytes, bad[i]);

@@ -31,6 +31,12 @@
     X(cudaErrorNotSupported, 801, "operation not supported")                                                 \
     X(cudaErrorStreamCaptureUnsupported, 900, "operation not permitted when stream is capturing")            \
     X(cudaErrorStreamCaptureInvalidated, 901, "operation failed due to a previous error during capture")     \
+    X(cudaErrorStreamCaptureUnjoined, 904, "capture has unjoined work")                                      \
+    X(cudaErrorStreamCaptureIsolation, 905, "dependency created on uncaptured work in another stream")       \
+    X(cudaErrorStreamCaptureImplicit, 906,                                                                   \
+      "operation would make the legacy stream depend on a capturing stream")                                 \
+    X(cudaErrorCapturedEvent, 907,                                                                           \
+      "operation not permitted on an event last recorded in a capturing stream")                             \
     X(cudaErrorUnknown, 999, "unknown error")
 enum cudaError {
 #define ENTRO_CUDA_ERROR(name, number, text) name = number,
