@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -73,18 +74,26 @@ static size_t bytes_of_stack(unsigned stack)
     return (size_t)1 << (MIN_BYTES_LOG2 + stack);
 }
 
+/* The sanitizer sees the ends of what is malloc's. */
+#if defined(__SANITIZE_ADDRESS__)
+#define ALL_BY_MALLOC true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ALL_BY_MALLOC true
+#endif
+#endif
+#ifndef ALL_BY_MALLOC
+#define ALL_BY_MALLOC false
+#endif
+
 /* NO_STACK for what would waste much of a buffer there. */
 static unsigned stack_of(size_t size_bytes)
 {
-#ifdef __SANITIZE_ADDRESS__
-    (void)size_bytes;
-    return NO_STACK; /* the sanitizer sees the ends of what is malloc's */
-#else
     unsigned stack = 0;
     while (stack < N_STACKS && bytes_of_stack(stack) < size_bytes)
         stack++;
-    return stack < N_STACKS && size_bytes >= bytes_of_stack(stack) / 4 * 3 ? stack : NO_STACK;
-#endif
+    bool fits = stack < N_STACKS && size_bytes >= bytes_of_stack(stack) / 4 * 3;
+    return fits && !ALL_BY_MALLOC ? stack : NO_STACK;
 }
 
 /* A new buffer. With the mutex held. NULL where memory is short. */

@@ -38,7 +38,8 @@ struct entro_allocation_item {
 /*
  * Sets bits and scale of all tensors so that codes, outliers, factors and records together come to `bpw` bits
  * a weight, copies (is_copy) aside, which are not all; no tensor is read or encoded for it. *step_log2 is the
- * step (of those without finer_octaves). Without tensors nothing happens. Where no step does (a model of
+ * step (of those without finer_octaves; the others' are finer, but not where that would make more than one
+ * outlier in a thousand). Without tensors nothing happens. Where no step does (a model of
  * zeros, one of very small tensors): ENTRO_ERROR_ARGUMENT and a message that says what can be had, if
  * is_asked; else the nearest step that is neither coarser nor finer than any that suits a real model.
  */

@@ -42,7 +42,8 @@ enum entro_column_rule {
 struct entro_balance_rule {
     enum entro_column_rule columns;
     double *given;        /* [n_columns] of the last two, finite and positive; owned by the rule */
-    double finer_octaves; /* its step is the others' over 2 to the power of this */
+    double finer_octaves; /* its step is the others' over 2 to the power of this, or what entro_allocate
+                             allows */
 };
 
 /* What is known of a tensor before it is encoded. */

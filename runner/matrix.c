@@ -83,14 +83,6 @@ void entro_matrix_prepare_tokens(struct entro_matrix_input *input, size_t first_
     }
 }
 
-void entro_matrix_prepare(struct entro_matrix_input *input, const struct entro_matrix *matrix,
-                          const struct entro_kernels *kernels, const float *x, size_t x_stride,
-                          size_t n_tokens, void *scratch)
-{
-    entro_matrix_prepare_begin(input, matrix, kernels, x, x_stride, n_tokens, scratch);
-    entro_matrix_prepare_tokens(input, 0, n_tokens);
-}
-
 bool entro_matrix_shares_input(const struct entro_matrix *a, const struct entro_matrix *b)
 {
     return a->n_columns == b->n_columns && a->encoding == b->encoding && a->column_scale == b->column_scale &&

@@ -70,20 +70,14 @@ struct entro_matrix_input {
 /* A product is fastest where each call takes a multiple of so many rows. */
 #define ENTRO_MATRIX_TILE_ROWS ENTRO_TILE_ROWS
 
-/* What entro_matrix_prepare needs for any matrix of so many columns; SIZE_MAX where that is no size. */
+/* What entro_matrix_prepare_begin needs for any matrix of so many columns; SIZE_MAX where that is no size. */
 size_t entro_matrix_scratch_bytes(size_t n_columns, size_t n_tokens);
 
 /*
  * Prepares n_tokens >= 1 vectors at x, x + x_stride, ... for products with `matrix`. `scratch` is aligned to
  * 64 bytes, has entro_matrix_scratch_bytes and, like x, must live and stay as it is as long as the input.
- */
-void entro_matrix_prepare(struct entro_matrix_input *input, const struct entro_matrix *matrix,
-                          const struct entro_kernels *kernels, const float *x, size_t x_stride,
-                          size_t n_tokens, void *scratch);
-
-/*
- * The same in two steps, for several threads: `begin` once, then `tokens` for every token exactly once, in
- * any order and by any threads, before the first product. A token by itself is thread-safe.
+ * `begin` once, then `tokens` for every token exactly once, in any order and by any threads, before the first
+ * product. A token by itself is thread-safe.
  */
 void entro_matrix_prepare_begin(struct entro_matrix_input *input, const struct entro_matrix *matrix,
                                 const struct entro_kernels *kernels, const float *x, size_t x_stride,

@@ -14,18 +14,7 @@
 
 #include "emulator.h"
 #include "switch.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define WITH_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WITH_ASAN 1
-#endif
-#endif
-#ifdef WITH_ASAN
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#endif
+#include "with_asan.h"
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;

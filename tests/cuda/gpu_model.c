@@ -12,6 +12,7 @@
 #include "runner/backend_cuda.h"
 #include "runner/clock.h"
 #include "runner/sampler.h"
+#include "tests/unit/logits_difference.h"
 
 static uint64_t random_state = 7;
 
@@ -225,18 +226,6 @@ static float *run(struct entro_backend *backend, const uint32_t *tokens, size_t 
     return logits;
 }
 
-static double difference_between(const float *a, const float *b, size_t n)
-{
-    double difference = 0, smallest = INFINITY, largest = -INFINITY;
-    for (size_t i = 0; i < n; i++) {
-        double d = fabs((double)a[i] - (double)b[i]);
-        difference = d <= difference ? difference : d; /* NaN counts */
-        smallest = fmin(smallest, (double)a[i]);
-        largest = fmax(largest, (double)a[i]);
-    }
-    return difference / (largest - smallest);
-}
-
 /* The most likely tokens, one after the other: whether both backends say the same. */
 static bool same_text(struct entro_backend *cpu, struct entro_backend *cuda, const uint32_t *tokens,
                       size_t n_vocabulary)
@@ -304,7 +293,7 @@ static int check(struct entro_gpu *gpu)
         printf("%-46s", shape->name);
         for (size_t j = 0; j < 3; j++) {
             float *logits = run(cuda, tokens, sizes[j], shape->n_vocabulary);
-            double difference = difference_between(expected, logits, CHECK_TOKENS * shape->n_vocabulary);
+            double difference = logits_difference(expected, logits, CHECK_TOKENS * shape->n_vocabulary);
             ok = ok && difference <= (sizes[j] == 1 ? 1e-3 : 1e-2);
             printf(" %10.1e", difference);
             free(logits);

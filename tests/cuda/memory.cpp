@@ -5,17 +5,7 @@
 #include <map>
 
 #include "emulator_internal.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define WITH_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WITH_ASAN 1
-#endif
-#endif
-#ifdef WITH_ASAN
-#include <sanitizer/asan_interface.h>
-#endif
+#include "with_asan.h"
 
 struct region {
     size_t size;

@@ -18,6 +18,7 @@
 
 #include "runner/backend_cuda.h"
 #include "runner/sampler.h"
+#include "tests/unit/logits_difference.h"
 #include "tests/unit/tiny_opened.h"
 
 #define N_TOKENS       70 /* more than a step of attention */
@@ -115,7 +116,7 @@ static void compare(const json_t *reference, enum tiny_encoding encoding, bool g
     for (size_t i = 0; i < 2 && runs[i].n > 0; i++) {
         f.n_tokens = runs[i].n_tokens;
         float *logits = run(&f, f.cuda, runs[i].n);
-        double difference = tiny_difference(expected, logits, f.n_tokens * f.model.config.n_vocabulary);
+        double difference = logits_difference(expected, logits, f.n_tokens * f.model.config.n_vocabulary);
         if (getenv("ENTRO_TEST_PRINT") != NULL)
             printf("%-45s %d %s %2zu at a time: %.1e\n", tiny_name(reference), (int)encoding,
                    gguf ? "GGUF" : "    ", runs[i].n, difference);
@@ -225,7 +226,7 @@ static void a_text_can_be_taken_back(void **state)
     assert_ok(&f, f.cuda->forward(f.cuda, f.model.tokens, 30, 0, first, &f.message));
     assert_ok(&f, f.cuda->forward(f.cuda, f.model.tokens + 3, 9, 20, again, &f.message)); /* other tokens */
     assert_ok(&f, f.cuda->forward(f.cuda, f.model.tokens + 20, 10, 20, again, &f.message));
-    assert_true(tiny_difference(first, again, n) < 2e-3);
+    assert_true(logits_difference(first, again, n) < 2e-3);
     free(first);
     free(again);
     close_all(&f);

@@ -19,6 +19,7 @@
 
 #include "runner/backend.h"
 #include "runner/imatrix_collect.h"
+#include "logits_difference.h"
 #include "tiny_opened.h"
 
 static json_t *references;
@@ -168,7 +169,7 @@ static void batches_give_what_single_tokens_give(void **state)
         float *single = run(&runner, 1);
         for (size_t j = 0; j < sizeof sizes / sizeof sizes[0]; j++) {
             float *batch = run(&runner, sizes[j]);
-            double difference = tiny_difference(single, batch, n);
+            double difference = logits_difference(single, batch, n);
             if (!(difference <= 5e-4))
                 fail_msg("%s: %zu at a time differ from one at a time by %g", tiny_name(reference), sizes[j],
                          difference);
@@ -195,7 +196,7 @@ static void codes_give_what_they_stand_for(void **state)
             float *expected = run(&widened, 128);
             for (size_t at_a_time = 1; at_a_time <= 128; at_a_time += 127) {
                 float *logits = run(&codes, at_a_time);
-                double difference = tiny_difference(expected, logits, n);
+                double difference = logits_difference(expected, logits, n);
                 if (!(difference <= 1e-3))
                     fail_msg("%s: u%d, %zu at a time, differs by %g", tiny_name(reference), j == 0 ? 8 : 4,
                              at_a_time, difference);
@@ -221,7 +222,7 @@ static void the_default_kernels_are_near(void **state)
         open_runner(&widened, reference, "config", TINY_U8_WIDENED, kernels_float, 2);
         size_t n = codes.model.n_tokens * codes.model.config.n_vocabulary;
         float *expected = run(&widened, 128), *logits = run(&codes, 128);
-        double difference = tiny_difference(expected, logits, n);
+        double difference = logits_difference(expected, logits, n);
         if (getenv("ENTRO_TEST_PRINT") != NULL)
             printf("%-45s %s: %.1e\n", tiny_name(reference), entro_kernels_best()->name, difference);
         if (!(difference <= 2e-3))
@@ -246,7 +247,7 @@ static void a_run_longer_than_a_batch_ends_with_the_same_logits(void **state)
     assert_non_null(last);
     assert_true(n > backend->n_batch);
     assert_int_equal(backend->forward(backend, runner.model.tokens, n, 0, last, &message), ENTRO_OK);
-    assert_true(tiny_difference(all + (n - 1) * n_vocabulary, last, n_vocabulary) <= 1e-5);
+    assert_true(logits_difference(all + (n - 1) * n_vocabulary, last, n_vocabulary) <= 1e-5);
     free(all);
     free(last);
     close_runner(&runner);

@@ -192,7 +192,8 @@ static void free_matrix(struct fixture *f)
     free(f->weights);
 }
 
-/* The product by one variant, in two pieces as threads would: [n_tokens][n_rows + GAP]; the caller frees. */
+/* The product by one variant, input and rows in two pieces as threads would: [n_tokens][n_rows + GAP]; the
+ * caller frees. */
 static float *multiply(const struct fixture *f, const struct entro_kernels *kernels)
 {
     size_t n_rows = f->matrix.n_rows, y_stride = n_rows + GAP, first = n_rows / 3;
@@ -203,7 +204,10 @@ static float *multiply(const struct fixture *f, const struct entro_kernels *kern
     for (size_t i = 0; i < f->n_tokens * y_stride; i++)
         y[i] = UNTOUCHED;
     struct entro_matrix_input input;
-    entro_matrix_prepare(&input, &f->matrix, kernels, f->x, f->x_stride, f->n_tokens, scratch);
+    size_t later = f->n_tokens / 2;
+    entro_matrix_prepare_begin(&input, &f->matrix, kernels, f->x, f->x_stride, f->n_tokens, scratch);
+    entro_matrix_prepare_tokens(&input, later, f->n_tokens - later);
+    entro_matrix_prepare_tokens(&input, 0, later);
     entro_matrix_times(&f->matrix, kernels, &input, first, n_rows - first, y, y_stride);
     entro_matrix_times(&f->matrix, kernels, &input, 0, first, y, y_stride);
     free(scratch);

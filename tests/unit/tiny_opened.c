@@ -2,7 +2,6 @@
 #include "tests/unit/tiny_opened.h"
 
 #include <fcntl.h>
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -82,16 +81,4 @@ void tiny_close(struct tiny_opened *opened)
     entro_weights_free(&opened->weights);
     entro_manifest_free(&opened->manifest);
     fixture_remove(opened->directory);
-}
-
-double tiny_difference(const float *a, const float *b, size_t n)
-{
-    double difference = 0, smallest = INFINITY, largest = -INFINITY;
-    for (size_t i = 0; i < n; i++) {
-        double own = fabs((double)a[i] - (double)b[i]);
-        difference = own <= difference ? difference : own; /* NaN counts */
-        smallest = fmin(smallest, (double)a[i]);
-        largest = fmax(largest, (double)a[i]);
-    }
-    return difference / (largest - smallest);
 }

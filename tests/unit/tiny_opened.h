@@ -1,5 +1,5 @@
-/* A tiny model (tiny_model.h) written to a directory, mapped, and ready for a backend; and what tests of
- * backends compare. Fails the test where anything goes wrong. */
+/* A tiny model (tiny_model.h) written to a directory, mapped and ready for a backend. Fails the test where
+ * anything goes wrong. */
 #ifndef ENTRO_TESTS_TINY_OPENED_H
 #define ENTRO_TESTS_TINY_OPENED_H
 
@@ -30,8 +30,5 @@ void tiny_read_config(const json_t *reference, const char *key, struct entro_con
 void tiny_open(struct tiny_opened *out, const json_t *reference, const char *config_key,
                enum tiny_encoding encoding, unsigned n_threads);
 void tiny_close(struct tiny_opened *opened);
-
-/* The largest difference over the range of a's n numbers. */
-double tiny_difference(const float *a, const float *b, size_t n);
 
 #endif
