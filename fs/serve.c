@@ -179,7 +179,9 @@ static bool run_loop(const struct entro_serve *serve)
     fuse_loop_cfg_set_clone_fd(config, 0);
     int result = fuse_session_loop_mt(serve->session, config);
     fuse_loop_cfg_destroy(config);
-    return result == 0;
+    /* libfuse knows that ENODEV is the end of the mount. A thread that was taking a request at that moment
+     * gets ECONNABORTED from the kernel instead (fuse_dev_do_read), and means the same. */
+    return result == 0 || result == -ECONNABORTED;
 }
 
 void entro_serve_signals(sigset_t *set)

@@ -317,7 +317,9 @@ def test_readers_killed_in_mid_request_leave_a_daemon_that_serves(program, coded
         time.sleep(0.02 * round_number)
         kill(readers)
     assert (point / "model.safetensors").read_bytes() == (expected / "model.safetensors").read_bytes()
-    assert len(end(daemon, point).splitlines()) == 1  # nothing was reported
+    lines = end(daemon, point).splitlines()
+    # libfuse prints this where the end of the mount and a killed reader's last request meet.
+    assert len([line for line in lines if "reading device: Software caused connection abort" not in line]) == 1, lines
 
 
 @pytest.mark.parametrize("options", [[], ["-o", "readahead=0,prefetch=16M"]], ids=str)
@@ -333,8 +335,8 @@ def test_an_unmount_while_readers_are_at_work_ends_the_daemon(program, coded, tm
             kill(readers)
         else:
             daemon.send_signal(signal.SIGTERM)  # readers are served for a moment more, then get ENOTCONN
-        daemon.communicate(timeout=20)
-        assert daemon.returncode == 0
+        log = daemon.communicate(timeout=20)[1]
+        assert daemon.returncode == 0, log
         assert not os.path.ismount(point)
         if how != "lazily":
             kill(readers)
