@@ -36,7 +36,17 @@ find_role(const struct entro_source_tree *tree, enum entro_tensor_role role, con
     return NULL;
 }
 
-/* Gemma's norms multiply by 1 more than what a checkpoint of Hugging Face holds (its GGUF files hold all). */
+/* Norms of these multiply by 1 more than what a checkpoint of Hugging Face holds (GGUF files hold all). */
+static bool is_norm_less_one(const char *model_type)
+{
+    static const char *const types[] = {"gemma",           "gemma2",     "gemma3",    "gemma3_text",
+                                        "recurrent_gemma", "vaultgemma", "qwen3_next"};
+    for (size_t i = 0; model_type && i < sizeof types / sizeof *types; i++)
+        if (strcmp(model_type, types[i]) == 0)
+            return true;
+    return false;
+}
+
 static bool norms_hold_less_one(const struct entro_source_tree *tree)
 {
     bool less = false;
@@ -45,8 +55,9 @@ static bool norms_hold_less_one(const struct entro_source_tree *tree)
             tree->parts[i].identity.size_bytes > CONFIG_MAX_BYTES)
             continue;
         json_t *config = json_load_file(tree->parts[i].source_path, 0, NULL);
-        const char *type = json_string_value(json_object_get(config, "model_type"));
-        less = type != NULL && strncmp(type, "gemma", 5) == 0;
+        const json_t *text = json_object_get(config, "text_config"); /* PaliGemma's is another type */
+        less = is_norm_less_one(json_string_value(json_object_get(config, "model_type"))) ||
+               is_norm_less_one(json_string_value(json_object_get(text, "model_type")));
         json_decref(config);
     }
     return less;
@@ -86,7 +97,17 @@ clean_up:
 /* Rows of an embedding are looked up one by one: nothing is known of its columns. */
 static bool is_embedding(const struct entro_source_tensor *tensor)
 {
-    return has_role(tensor, ENTRO_TENSOR_EMBEDDING) || strstr(tensor->name, "embeddings.") != NULL;
+    static const char *const parts[] = {
+        "embeddings.", "embed_tokens.", "embed_positions.", "token_embedding.", "position_embedding.",
+        "wpe.",        "wte.",          "embed_in.",        "position_embd."};
+    if (has_role(tensor, ENTRO_TENSOR_EMBEDDING))
+        return true;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        const char *at = strstr(tensor->name, parts[i]);
+        if (at != NULL && (at == tensor->name || at[-1] == '.' || at[-1] == '_'))
+            return true;
+    }
+    return false;
 }
 
 static bool is_linear(const struct entro_balance_rules *rules, const struct entro_source_tensor *tensor)

@@ -42,6 +42,43 @@ static const struct {
     [ENTRO_TENSOR_DOWN] = {HF_LAYER "mlp.down_proj.weight", "blk.%zu.ffn_down.weight"},
 };
 
+/* What else the ends of a model are called: recognised, never written. */
+static const struct {
+    enum entro_tensor_role role;
+    const char *name;
+} other_names[] = {
+    {ENTRO_TENSOR_EMBEDDING, "transformer.wte.weight"}, /* GPT-2, MPT, Qwen */
+    {ENTRO_TENSOR_EMBEDDING, "wte.weight"},
+    {ENTRO_TENSOR_EMBEDDING, "transformer.word_embeddings.weight"}, /* Falcon, BLOOM */
+    {ENTRO_TENSOR_EMBEDDING, "word_embeddings.weight"},
+    {ENTRO_TENSOR_EMBEDDING, "gpt_neox.embed_in.weight"},
+    {ENTRO_TENSOR_EMBEDDING, "model.decoder.embed_tokens.weight"}, /* OPT */
+    {ENTRO_TENSOR_EMBEDDING, "backbone.embeddings.weight"},        /* Mamba */
+    {ENTRO_TENSOR_EMBEDDING, "shared.weight"},                     /* T5 */
+    {ENTRO_TENSOR_EMBEDDING, "model.shared.weight"},               /* BART */
+    {ENTRO_TENSOR_FINAL_NORM, "transformer.ln_f.weight"},
+    {ENTRO_TENSOR_FINAL_NORM, "ln_f.weight"},
+    {ENTRO_TENSOR_FINAL_NORM, "transformer.norm_f.weight"},
+    {ENTRO_TENSOR_FINAL_NORM, "gpt_neox.final_layer_norm.weight"},
+    {ENTRO_TENSOR_FINAL_NORM, "model.decoder.final_layer_norm.weight"},
+    {ENTRO_TENSOR_FINAL_NORM, "decoder.final_layer_norm.weight"},
+    {ENTRO_TENSOR_FINAL_NORM, "backbone.norm_f.weight"},
+    {ENTRO_TENSOR_FINAL_NORM, "model.final_layernorm.weight"}, /* Phi-2 */
+    {ENTRO_TENSOR_OUTPUT, "embed_out.weight"},
+};
+
+/* Where a language model is a part of a larger one, or has been stored without its head. */
+static const struct {
+    const char *prefix;
+    const char *meaning;
+} prefixes[] = {
+    {"model.language_model.", "model."},
+    {"model.text_model.", "model."},
+    {"language_model.", ""},
+    {"thinker.", ""}, /* Qwen's omni models */
+    {"", "model."},
+};
+
 void entro_tensor_name(char name[ENTRO_TENSOR_NAME_BYTES], enum entro_tensor_role role, bool gguf,
                        size_t layer)
 {
@@ -73,7 +110,7 @@ static bool matches(const char *pattern, const char *name, size_t *layer)
     return errno == 0 && strcmp(end, number + 3) == 0;
 }
 
-bool entro_tensor_place(const char *name, struct entro_tensor_place *out)
+static bool place_of(const char *name, struct entro_tensor_place *out)
 {
     for (size_t role = 0; role < N_ROLES; role++) {
         for (int gguf = 0; gguf < 2; gguf++) {
@@ -81,6 +118,27 @@ bool entro_tensor_place(const char *name, struct entro_tensor_place *out)
             if (matches(gguf ? names[role].gguf : names[role].hf, name, &out->layer))
                 return true;
         }
+    }
+    for (size_t i = 0; i < sizeof other_names / sizeof *other_names; i++)
+        if (strcmp(other_names[i].name, name) == 0) {
+            *out = (struct entro_tensor_place){.role = other_names[i].role};
+            return true;
+        }
+    return false;
+}
+
+bool entro_tensor_place(const char *name, struct entro_tensor_place *out)
+{
+    if (place_of(name, out))
+        return true;
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        size_t length = strlen(prefixes[i].prefix);
+        char plain[ENTRO_TENSOR_NAME_BYTES];
+        if (strncmp(name, prefixes[i].prefix, length) != 0)
+            continue;
+        int n = snprintf(plain, sizeof plain, "%s%s", prefixes[i].meaning, name + length);
+        if (n >= 0 && (size_t)n < sizeof plain && place_of(plain, out))
+            return true;
     }
     return false;
 }

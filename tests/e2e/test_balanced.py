@@ -1,5 +1,6 @@
 """The balanced scheme, seen by numpy alone: no weight is clipped, outliers are exact, the size is what was asked for, and mounts show it correctly rounded."""
 
+import json
 
 import gguf
 import numpy as np
@@ -114,11 +115,22 @@ def test_an_embedding_whose_tails_would_fill_the_list_of_outliers_is_no_finer(bu
     assert 0.95 < relative[0] / relative[1] < 1.05
 
 
-@pytest.mark.parametrize("form, more", [("safetensors", 1), ("gguf", 0)])
-def test_gemmas_norms_are_less_one_in_safetensors_alone(build, extract, tmp_path, form, more):
+@pytest.mark.parametrize(
+    "form, prefix, config, more",
+    [
+        ("safetensors", "model.", {"model_type": "gemma3_text"}, 1),
+        ("safetensors", "language_model.model.", {"model_type": "gemma3", "text_config": {"model_type": "gemma3_text"}}, 1),
+        ("safetensors", "model.language_model.", {"model_type": "paligemma", "text_config": {"model_type": "gemma"}}, 1),
+        ("safetensors", "model.language_model.", {"model_type": "gemma3n"}, 0),
+        ("safetensors", "", {"text_config": 7}, 0),
+        ("gguf", None, {"model_type": "gemma3_text"}, 0),
+    ],
+)
+def test_a_final_norm_counts_as_its_family_has_it(build, extract, tmp_path, form, prefix, config, more):
+    """Gemma's norms are stored less one in safetensors; other families' and those in GGUF files are not."""
     embedding, norm = gaussian(1024, 320, 1), np.abs(weights(1, 320)).reshape(320) + np.float32(0.5)
     if form == "safetensors":
-        source = model(tmp_path / "source", {"model.embed_tokens.weight": ("F32", [1024, 320], embedding.tobytes()), "model.norm.weight": ("F32", [320], norm.tobytes())})
+        source = model(tmp_path / "source", {f"{prefix}embed_tokens.weight": ("F32", [1024, 320], embedding.tobytes()), f"{prefix}norm.weight": ("F32", [320], norm.tobytes())})
     else:
         source = tmp_path / "source"
         source.mkdir()
@@ -129,12 +141,35 @@ def test_gemmas_norms_are_less_one_in_safetensors_alone(build, extract, tmp_path
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
-    (source / "config.json").write_text('{"model_type": "gemma3_text"}')
+    (source / "config.json").write_text(json.dumps(config))
     build(source)
     root = extract()
     tensor = next(t for t in independent.tensors(root) if t["scheme"] == "balanced")
     product = np.fromfile(root / tensor["column_scale"], np.float16).astype(np.float64) * (norm + more)
     assert product.max() / product.min() < 1.002
+
+
+@pytest.mark.parametrize(
+    "embedding, norm, head",
+    [
+        ("language_model.model.embed_tokens.weight", "language_model.model.norm.weight", "language_model.lm_head.weight"),
+        ("model.language_model.embed_tokens.weight", "model.language_model.norm.weight", "lm_head.weight"),
+        ("gpt_neox.embed_in.weight", "gpt_neox.final_layer_norm.weight", "embed_out.weight"),
+        ("transformer.wte.weight", "transformer.ln_f.weight", "lm_head.weight"),
+    ],
+)
+def test_the_ends_of_a_model_are_known_in_every_family(build, extract, tmp_path, embedding, norm, head):
+    gamma = np.abs(weights(1, 320)).reshape(320) + np.float32(0.5)
+    looked_up = "vision_tower.embeddings.position_embedding.weight"
+    matrices = {name: gaussian(1024, 320, seed) for seed, name in enumerate((embedding, head, looked_up, "vision_tower.layers.0.fc1.weight"))}
+    tensors = {name: ("F32", [1024, 320], w.tobytes()) for name, w in matrices.items()}
+    build(model(tmp_path / "source", {norm: ("F32", [320], gamma.tobytes()), **tensors}))
+    root = extract()
+    found = {t["name"]: t for t in independent.tensors(root)}
+    product = np.fromfile(root / found[head]["column_scale"], np.float16).astype(np.float64) * gamma
+    assert product.max() / product.min() < 1.002
+    assert not found[embedding]["column_scale"] and not found[looked_up]["column_scale"]  # rows are looked up
+    assert found["vision_tower.layers.0.fc1.weight"]["column_scale"]
 
 
 def test_an_embedding_stored_again_as_the_head_costs_nothing_more(build, extract, tmp_path):
