@@ -4,16 +4,11 @@
 #include <math.h>
 #include <stdbool.h>
 
+#include "codec/balanced_rounding.h"
 #include "codec/bytes.h"
 #include "codec/half.h"
 
 #define CHUNK_WEIGHTS 256
-/* Adding it to a number of less than 2^51 leaves the nearest integer, ties to even, in the low bits;
- * subtracting it gives that integer. */
-#define ROUNDING_MAGIC 0x1.8p52
-
-/* Codes far outside of the grid are cut to this before they become integers. */
-#define FAR_STEPS 1e6
 
 double entro_balanced_scale(double scale)
 {
@@ -39,34 +34,29 @@ static void put_outlier(const struct outputs *outputs, uint64_t element, float w
 }
 
 /* Up to CHUNK_WEIGHTS elements of one row: element `first` is in column `column`. A byte a code. */
-static void quantize_part(const struct entro_balanced_grid *grid, double row, const float *weights,
-                          uint64_t first, size_t column, size_t n, uint8_t codes[CHUNK_WEIGHTS],
-                          const struct outputs *outputs)
+static void quantize_part(const struct entro_balanced_grid *grid, double row_factor, const float *weights,
+                          const float *targets, uint64_t first, size_t column, size_t n,
+                          uint8_t codes[CHUNK_WEIGHTS], const struct outputs *outputs)
 {
-    double zero_point = entro_balanced_zero_point(grid->bits);
-    double lowest = -zero_point, highest = zero_point - 1;
-    double step = (double)grid->scale * row, inverse_step = 1 / step;
+    const struct entro_balanced_limits limits = entro_balanced_limits(grid);
+    double step = (double)grid->scale * row_factor, inverse_step = 1 / step;
     double errors[CHUNK_WEIGHTS], energies[CHUNK_WEIGHTS];
     uint8_t is_outside[CHUNK_WEIGHTS];
     unsigned any_outside = 0;
     for (size_t i = 0; i < n; i++) {
-        double weight = (double)weights[i];
+        double weight = (double)weights[i], steps, value;
         double factor = grid->column != NULL ? grid->column[column + i] : 1;
         double inverse = grid->column != NULL ? grid->inverse_column[column + i] : 1;
-        double steps = weight * inverse_step * inverse;
-        steps = steps > -FAR_STEPS ? steps : -FAR_STEPS;
-        steps = steps < FAR_STEPS ? steps : FAR_STEPS;
-        steps = steps + ROUNDING_MAGIC - ROUNDING_MAGIC;
-        double value = step * factor * steps;
-        unsigned outside = (steps < lowest) | (steps > highest) | (fabs(value) > grid->largest);
-        steps = steps > lowest ? steps : lowest;
-        steps = steps < highest ? steps : highest;
+        unsigned outside = entro_balanced_round(&limits, step, inverse_step, factor, inverse,
+                                                (double)targets[i], &steps, &value);
+        steps = steps > limits.lowest ? steps : limits.lowest;
+        steps = steps < limits.highest ? steps : limits.highest;
         double error = outside ? 0 : weight - value;
         is_outside[i] = (uint8_t)outside;
         any_outside |= outside;
         errors[i] = error * error;
         energies[i] = weight * weight;
-        codes[i] = (uint8_t)(int)(steps - lowest);
+        codes[i] = (uint8_t)(int)(steps - limits.lowest);
     }
     double largest = 0;
     for (size_t i = 0; i < n; i++) {
@@ -80,9 +70,9 @@ static void quantize_part(const struct entro_balanced_grid *grid, double row, co
             put_outlier(outputs, first + i, weights[i]);
 }
 
-void entro_quantize_balanced(const struct entro_balanced_grid *grid, const float *weights, uint64_t first,
-                             size_t n, uint8_t *codes, uint8_t **records, const uint8_t *records_end,
-                             struct entro_balanced_loss *loss)
+void entro_quantize_balanced(const struct entro_balanced_grid *grid, const float *weights,
+                             const float *targets, uint64_t first, size_t n, uint8_t *codes,
+                             uint8_t **records, const uint8_t *records_end, struct entro_balanced_loss *loss)
 {
     struct outputs outputs = {.records = records, .records_end = records_end, .loss = loss};
     uint64_t row = first / grid->n_columns;
@@ -93,7 +83,8 @@ void entro_quantize_balanced(const struct entro_balanced_grid *grid, const float
         if (grid->n_columns - column < part)
             part = (size_t)(grid->n_columns - column);
         double factor = grid->row != NULL ? (double)entro_f16_to_f32(grid->row[row]) : 1;
-        quantize_part(grid, factor, weights + done, first + done, column, part, chunk, &outputs);
+        quantize_part(grid, factor, weights + done, targets + done, first + done, column, part, chunk,
+                      &outputs);
         for (size_t i = 0; i < part; i++) {
             size_t place = done + i;
             if (grid->bits == 8)

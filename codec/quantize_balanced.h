@@ -41,13 +41,15 @@ struct entro_balanced_loss {
 
 /*
  * Rounds the elements first..first+n-1 of a matrix (row-major) to the nearest codes, packed as
- * entro_quantize does it (with 4 bits `first` is even). A weight outside of the grid gets the nearest code,
- * and its record (element, exact value) is written to *records, which moves on, and counted; `records` NULL:
- * only counted. The room that is needed is ENTRO_OUTLIER_BYTES for each outlier; where `records` is given and
- * `records_end` is reached, no more are written, but all are counted. Adds to *loss, in index order in F64.
+ * entro_quantize does it (with 4 bits `first` is even). What is rounded are the targets: the weights
+ * themselves, or what error_feedback.h makes of them. A weight whose target is outside of the grid gets the
+ * nearest code, and its record (element, exact value) is written to *records, which moves on, and counted;
+ * `records` NULL: only counted. The room that is needed is ENTRO_OUTLIER_BYTES for each outlier; where
+ * `records` is given and `records_end` is reached, no more are written, but all are counted. Adds to *loss,
+ * in index order in F64.
  */
-void entro_quantize_balanced(const struct entro_balanced_grid *grid, const float *weights, uint64_t first,
-                             size_t n, uint8_t *codes, uint8_t **records, const uint8_t *records_end,
-                             struct entro_balanced_loss *loss);
+void entro_quantize_balanced(const struct entro_balanced_grid *grid, const float *weights,
+                             const float *targets, uint64_t first, size_t n, uint8_t *codes,
+                             uint8_t **records, const uint8_t *records_end, struct entro_balanced_loss *loss);
 
 #endif

@@ -196,6 +196,7 @@ static enum entro_error linear_rule(struct entro_balance_rule *out, const struct
     if (!out->given)
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory");
     out->columns = ENTRO_COLUMNS_TEMPERED;
+    out->inputs = entro_importances_inputs(&rules->importances, tensor);
     entro_importances_columns(entry, out->given);
     return ENTRO_OK;
 }

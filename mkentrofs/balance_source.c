@@ -27,6 +27,8 @@ static enum entro_error balance_one(const struct walk *walk, const struct entro_
     enum entro_error error = entro_balance_rule_of(&rule, walk->rules, tensor, walk->message);
     if (!error)
         error = entro_balance_tensor(out, input, tensor, &rule, walk->pool, walk->message);
+    if (!error && !out->kept_reason)
+        out->inputs = rule.inputs;
     out->is_copy = !error && tensor == walk->rules->tied;
     free(rule.given);
     entro_progress_settle(walk->monitor->progress, entro_balance_work_bytes(tensor));
@@ -52,23 +54,21 @@ enum entro_error entro_balance_source(struct entro_balanced_source *out, const s
                                       const struct entro_plan_options *options, struct entro_pool *pool,
                                       const struct entro_monitor *monitor, struct entro_message *message)
 {
-    struct entro_balance_rules rules;
     *out = (struct entro_balanced_source){.n_tensors = tree->n_tensors};
-    enum entro_error error = entro_balance_rules_find(&rules, tree, options, monitor, message);
+    enum entro_error error = entro_balance_rules_find(&out->rules, tree, options, monitor, message);
     if (error)
         return error;
     out->tensors = calloc(tree->n_tensors ? tree->n_tensors : 1, sizeof *out->tensors);
     if (!out->tensors)
         error = entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory");
     struct walk walk = {
-        .options = options, .rules = &rules, .pool = pool, .monitor = monitor, .message = message};
+        .options = options, .rules = &out->rules, .pool = pool, .monitor = monitor, .message = message};
     struct entro_balanced_tensor *next = out->tensors;
     for (size_t i = 0; i < tree->n_parts && !error; i++) {
         if (tree->parts[i].n_tensors > 0)
             error = balance_part(&walk, &tree->parts[i], next);
         next += tree->parts[i].n_tensors;
     }
-    entro_balance_rules_free(&rules);
     if (error)
         entro_balanced_source_free(out);
     return error;
@@ -101,5 +101,6 @@ void entro_balanced_source_free(struct entro_balanced_source *balanced)
     for (size_t i = 0; balanced->tensors && i < balanced->n_tensors; i++)
         entro_balanced_tensor_free(&balanced->tensors[i]);
     free(balanced->tensors);
+    entro_balance_rules_free(&balanced->rules);
     *balanced = (struct entro_balanced_source){0};
 }

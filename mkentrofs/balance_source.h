@@ -8,16 +8,18 @@
 
 #include "codec/error.h"
 #include "codec/pool.h"
+#include "mkentrofs/balance_rules.h"
 #include "mkentrofs/balance_tensor.h"
 #include "mkentrofs/monitor.h"
 #include "mkentrofs/source.h"
 #include "mkentrofs/tensor_plan.h"
 
-/* Factors and some kilobytes a tensor: all that grows with the model. */
+/* Factors and some kilobytes a tensor, and the importance matrix: all that grows with the model. */
 struct entro_balanced_source {
     size_t n_tensors;
     struct entro_balanced_tensor *tensors; /* in the order of the source's files; zeros for those that the
                                               plan treats otherwise */
+    struct entro_balance_rules rules;      /* what they point into */
 };
 
 /*

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "codec/error.h"
+#include "codec/models/imatrix.h"
 #include "codec/pool.h"
 #include "codec/step_costs.h"
 #include "mkentrofs/input.h"
@@ -41,6 +42,7 @@ enum entro_column_rule {
 
 struct entro_balance_rule {
     enum entro_column_rule columns;
+    const struct entro_imatrix_entry *inputs; /* as of struct entro_balanced_tensor */
     double *given;        /* [n_columns] of the last two, finite and positive; owned by the rule */
     double finer_octaves; /* its step is the others' over 2 to the power of this, or what entro_allocate
                              allows */
@@ -52,6 +54,9 @@ struct entro_balanced_tensor {
     uint16_t *row, *column;  /* F16 factors [n_rows], [n_columns], or NULL; owned */
     double norm;             /* weights ~ norm * row * column * weights of RMS 1 */
     double finer_octaves;
+    /* Whose directions say how the inputs of the columns go together, for error feedback; NULL: not known.
+     * Not owned. */
+    const struct entro_imatrix_entry *inputs;
     bool is_copy;          /* stored already as another tensor: costs nothing more */
     unsigned n_iterations; /* of Sinkhorn's scaling */
     struct entro_step_costs costs;

@@ -32,6 +32,7 @@ struct entro_encoded {
     uint64_t n_outliers;
     uint64_t side_bytes;         /* of factors and outliers: part of summary.stored_bytes */
     unsigned n_iterations;       /* that balanced rows and columns */
+    bool has_feedback;           /* columns make up for the errors of those before them */
     double error_energy, energy; /* sums of squared errors and squared weights, where it is quantized */
 };
 

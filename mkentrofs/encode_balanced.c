@@ -11,10 +11,9 @@
 
 #include "codec/bytes.h"
 #include "codec/half.h"
-#include "codec/quantize_balanced.h"
 #include "mkentrofs/encode.h"
+#include "mkentrofs/quantize_range.h"
 #include "mkentrofs/rows.h"
-#include "mkentrofs/weights.h"
 
 /* Of a tensor's outliers together: 700,000 of them. */
 #define REMEMBERED_BYTES ((size_t)8 << 20)
@@ -34,44 +33,23 @@ struct chunk {
 };
 
 struct balanced {
-    const struct entro_input *input;
-    const struct entro_source_tensor *tensor;
-    struct entro_balanced_grid grid;
+    struct entro_range_source source;
     uint64_t chunk_elements;
     size_t n_chunks;
     struct chunk *chunks; /* a chunk is one thread's at a time */
     atomic_size_t remembered_bytes;
 };
 
-/* Quantizes one chunk's elements; `records` as in quantize_balanced.h. `codes` NULL: nobody wants them. */
+/* Quantizes one chunk's elements; parameters as in quantize_range.h. */
 static enum entro_error quantize_chunk(const struct balanced *balanced, size_t number, uint8_t *codes,
                                        uint8_t **records, const uint8_t *records_end,
                                        struct entro_balanced_loss *loss, struct entro_message *message)
 {
+    uint64_t n_elements = balanced->source.tensor->n_elements;
     uint64_t first = number * balanced->chunk_elements;
-    uint64_t end = balanced->tensor->n_elements - first < balanced->chunk_elements
-                       ? balanced->tensor->n_elements
-                       : first + balanced->chunk_elements;
-    struct room {
-        struct entro_weights weights;
-        uint8_t codes[ENTRO_WEIGHTS_AT_ONCE];
-    } *room = malloc(sizeof *room);
-    if (!room)
-        return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory");
-    enum entro_error error = ENTRO_OK;
-    *loss = (struct entro_balanced_loss){0};
-    while (first < end && !error) {
-        size_t n = end - first < ENTRO_WEIGHTS_AT_ONCE ? (size_t)(end - first) : ENTRO_WEIGHTS_AT_ONCE;
-        error = entro_weights_read(balanced->input, balanced->tensor, first, n, &room->weights, message);
-        if (!error)
-            entro_quantize_balanced(&balanced->grid, room->weights.values, first, n,
-                                    codes ? codes : room->codes, records, records_end, loss);
-        if (codes)
-            codes += n * balanced->grid.bits / 8;
-        first += n;
-    }
-    free(room);
-    return error;
+    uint64_t end =
+        n_elements - first < balanced->chunk_elements ? n_elements : first + balanced->chunk_elements;
+    return entro_quantize_range(&balanced->source, first, end, codes, records, records_end, loss, message);
 }
 
 /* Makes room for the outliers of a chunk whose number is known; NULL where they are too many. */
@@ -90,7 +68,7 @@ static enum entro_error produce_codes(void *context, uint64_t offset, size_t siz
 {
     struct balanced *balanced = context;
     (void)size_bytes;
-    size_t number = (size_t)(offset * (8 / balanced->grid.bits) / balanced->chunk_elements);
+    size_t number = (size_t)(offset * (8 / balanced->source.grid.bits) / balanced->chunk_elements);
     struct chunk *chunk = &balanced->chunks[number];
     uint64_t n_expected = chunk->loss.n_outliers;
     uint8_t *records = NULL, *end = NULL;
@@ -102,7 +80,7 @@ static enum entro_error produce_codes(void *context, uint64_t offset, size_t siz
         quantize_chunk(balanced, number, target, records ? &records : NULL, end, &chunk->loss, message);
     if (!error && chunk->records && chunk->loss.n_outliers != n_expected)
         error = entro_fail(message, ENTRO_ERROR_IO, "%s: the file changed during the build",
-                           balanced->input->path);
+                           balanced->source.input->path);
     return error;
 }
 
@@ -123,7 +101,7 @@ static enum entro_error find_records(const struct balanced *balanced, size_t num
     enum entro_error error = quantize_chunk(balanced, number, NULL, &next, next + size_bytes, &loss, message);
     if (!error && next != *found + size_bytes)
         error = entro_fail(message, ENTRO_ERROR_IO, "%s: the file changed during the build",
-                           balanced->input->path);
+                           balanced->source.input->path);
     *records = *found;
     return error;
 }
@@ -199,7 +177,7 @@ static enum entro_error add_outliers(const struct entro_encoder *encoder, struct
     struct entro_producer producer = {.context = balanced, .produce = produce_outliers};
     struct entro_stream_summary summary;
     enum entro_error error =
-        entro_writer_add_stream(encoder->writer, balanced->tensor->name,
+        entro_writer_add_stream(encoder->writer, balanced->source.tensor->name,
                                 out->n_outliers * ENTRO_OUTLIER_BYTES, layout, &producer, &summary, message);
     if (error)
         return error;
@@ -264,11 +242,22 @@ enum entro_error entro_encode_balanced(const struct entro_encoder *encoder, cons
                                        struct entro_message *message)
 {
     *out = (struct entro_encoded){.tensor = entro_encoded_tensor(source)};
-    struct balanced balanced = {.input = input, .tensor = source};
+    struct balanced balanced = {.source = {.input = input, .tensor = source}};
+    struct entro_error_feedback feedback = {0};
     double *columns;
-    enum entro_error error = make_grid(&balanced.grid, source, tensor, &columns, message);
+    enum entro_error error = make_grid(&balanced.source.grid, source, tensor, &columns, message);
     if (error)
         return error;
+    if (tensor->inputs) {
+        const struct entro_imatrix_entry *inputs = tensor->inputs;
+        if (!entro_error_feedback_create(&feedback, inputs->directions, inputs->mean_squares,
+                                         inputs->n_columns, inputs->n_directions)) {
+            error = entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory");
+            goto free_columns;
+        }
+        balanced.source.feedback = &feedback;
+        out->has_feedback = true;
+    }
     size_t chunk_bytes = entro_writer_chunk_bytes(&entro_layout_bytes);
     uint64_t size_bytes = entro_div_ceil_u64(source->n_elements, 8 / tensor->bits);
     balanced.chunk_elements = (uint64_t)chunk_bytes * (8 / tensor->bits);
@@ -287,7 +276,7 @@ enum entro_error entro_encode_balanced(const struct entro_encoder *encoder, cons
     sum_up(&balanced, out);
     if ((error = add_factors(encoder, source, tensor->row, entro_tensor_rows(source), &out->tensor.row_scale,
                              out, message)) ||
-        (error = add_factors(encoder, source, tensor->column, balanced.grid.n_columns,
+        (error = add_factors(encoder, source, tensor->column, balanced.source.grid.n_columns,
                              &out->tensor.column_scale, out, message)) ||
         (error = add_outliers(encoder, &balanced, out, message)))
         goto free_chunks;
@@ -305,6 +294,7 @@ free_chunks:
         free(balanced.chunks[i].records);
     free(balanced.chunks);
 free_columns:
+    entro_error_feedback_free(&feedback);
     free(columns);
     return error;
 }

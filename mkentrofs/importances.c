@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "codec/error_feedback.h"
+
 /* Added to each importance, of their mean: columns that a short text never reached may matter in another. */
 #define REGULARIZATION 1e-3
 
@@ -37,6 +39,17 @@ const struct entro_imatrix_entry *entro_importances_of(const struct entro_import
     if (!entry || tensor->rank != 2 || entry->n_matrices != 1)
         return NULL;
     return entry->counts[0] > 0 && mean_of(entry) > 0 ? entry : NULL;
+}
+
+const struct entro_imatrix_entry *entro_importances_inputs(const struct entro_importances *importances,
+                                                           const struct entro_source_tensor *tensor)
+{
+    const struct entro_imatrix_entry *entry =
+        entro_imatrix_find_directions(&importances->imatrix, tensor->name);
+    bool is_usable = entry && tensor->rank == 2 && entry->n_columns == tensor->shape[1] &&
+                     entry->n_columns <= ENTRO_FEEDBACK_MAX_COLUMNS && entry->counts[0] > 0 &&
+                     mean_of(entry) > 0;
+    return is_usable ? entry : NULL;
 }
 
 /* Inputs of a matrix, also of one in a stack. */

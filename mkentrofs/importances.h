@@ -45,6 +45,11 @@ enum entro_error entro_importances_check_end(const struct entro_importances_chec
                                              const struct entro_monitor *monitor,
                                              struct entro_message *message);
 
+/* The entry whose directions and mean squares say how the inputs of a tensor's columns go together, for error
+ * feedback (codec/error_feedback.h); NULL: not known. */
+const struct entro_imatrix_entry *entro_importances_inputs(const struct entro_importances *importances,
+                                                           const struct entro_source_tensor *tensor);
+
 /* One over the roots of the importances [entry->n_columns] of an entry of entro_importances_of: positive and
  * finite. */
 void entro_importances_columns(const struct entro_imatrix_entry *entry, double *columns);

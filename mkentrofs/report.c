@@ -43,6 +43,10 @@ void entro_report_table(FILE *stream, const struct entro_report *report)
     if (totals.n_quantized && is_balanced)
         fprintf(stream, "beside the codes  %s bytes of factors and of %s outliers, which are exact\n",
                 entro_grouped(number, totals.side_bytes), entro_grouped(other, totals.n_outliers));
+    if (totals.n_with_feedback)
+        fprintf(stream,
+                "error feedback    in %s tensors: their outputs lose less than the SNR of the weights says\n",
+                entro_grouped(number, totals.n_with_feedback));
     if (totals.n_grown)
         fprintf(stream,
                 "larger            %s of them than in the source, which is quantized already: try --scheme "
@@ -96,7 +100,7 @@ static json_t *tensor_json(const struct entro_tensor_result *result)
             return NULL;
         }
     return json_pack(
-        "{ss so ss so ss si sf si sI sI sI sI sI sI sf sf so ss sb ss* so}", "name", tensor->name, "file",
+        "{ss so ss so ss si sf si sI sI sI sI sI sI sf sf so ss sb sb ss* so}", "name", tensor->name, "file",
         path_or_null(result->part->path), "dtype", entro_dtype_name(tensor->dtype), "shape", shape, "scheme",
         entro_scheme_name(tensor->scheme), "bits", (int)tensor->bits, "scale", (double)tensor->scale,
         "zero_point", (int)tensor->zero_point, "n_elements", (json_int_t)tensor->n_elements, "source_bytes",
@@ -105,8 +109,8 @@ static json_t *tensor_json(const struct entro_tensor_result *result)
         (json_int_t)encoded->side_bytes, "outliers", (json_int_t)encoded->n_outliers, "bits_per_weight",
         per(8 * (double)encoded->summary.stored_bytes, tensor->n_elements), "entropy_bits",
         tensor->entropy_bits, "snr_db", number_or_null(tensor->snr_db), "view",
-        entro_dtype_name(result->view), "shared", (int)encoded->summary.shared, "kept_reason",
-        is_lossless ? encoded->kept_reason : NULL, "xxh3_128",
+        entro_dtype_name(result->view), "shared", (int)encoded->summary.shared, "error_feedback",
+        (int)encoded->has_feedback, "kept_reason", is_lossless ? encoded->kept_reason : NULL, "xxh3_128",
         hex(encoded->summary.xxh3_128, sizeof encoded->summary.xxh3_128));
 }
 

@@ -22,6 +22,7 @@ struct entro_report_totals entro_report_totals(const struct entro_build_result *
         totals.error_energy += encoded->error_energy;
         totals.energy += encoded->energy;
         totals.n_outliers += encoded->n_outliers;
+        totals.n_with_feedback += encoded->has_feedback;
         if (summary->shared)
             continue;
         totals.n_grown += summary->stored_bytes > result->tensors[i].source->size_bytes;

@@ -20,6 +20,7 @@ struct entro_report_totals {
     uint64_t lossless_source_bytes, lossless_stored_bytes;
     double error_energy, energy;
     uint64_t n_outliers;
+    uint64_t n_with_feedback;
 };
 
 struct entro_report_totals entro_report_totals(const struct entro_build_result *result);

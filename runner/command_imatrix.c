@@ -24,7 +24,7 @@ struct imatrix_choices {
     struct entro_engine_options engine;
     const char *text, *file, *output;
     int64_t n_chunks, seed;
-    bool random, force, with_output, help;
+    bool random, force, with_output, without_directions, help;
 };
 
 /* The tokens that are text, of which random ones are drawn. */
@@ -136,6 +136,7 @@ static enum entro_error collect_and_write(const struct imatrix_choices *choices,
         .max_windows = choices->n_chunks > 0 ? (size_t)choices->n_chunks : SIZE_MAX,
         .bos_id = bos_id,
         .with_output = choices->with_output,
+        .with_directions = !choices->without_directions,
         .progress = after_window,
         .progress_context = &start,
     };
@@ -204,8 +205,8 @@ clean_up:
 static const char usage[] =
     "usage: entrorun imatrix -m DIR -f FILE -o FILE [options]\n\n"
     "Makes an importance matrix: how large the inputs of every linear layer are on a text, column by "
-    "column.\nmkentrofs --imatrix and llama.cpp's llama-quantize read it, to be more exact where that "
-    "matters.\n\n"
+    "column,\nand in which directions they mostly lie. mkentrofs --imatrix and llama.cpp's llama-quantize "
+    "read it, to\nbe more exact where that matters.\n\n"
     "  entrorun imatrix -m /mnt/source -f text.txt -o model.imatrix.gguf\n"
     "  entrorun imatrix -m /mnt/source --random -o model.imatrix.gguf\n\n"
     "DIR holds the model in its source precision (mkentrofs --scheme lossless), FILE a text of the kind that "
@@ -233,6 +234,9 @@ int entro_command_imatrix(int argc, char **argv)
          "at most N windows; -1: all of the text (default), 32 of\nrandom tokens", &choices.n_chunks, -1,
          1 << 20},
         {ENTRO_OPTION_SET, "--process-output", NULL, "the output head too", &choices.with_output, 0, 0},
+        {ENTRO_OPTION_SET, "--no-directions", NULL,
+         "leave out the inputs' leading directions: the file as\nllama-imatrix writes it",
+         &choices.without_directions, 0, 0},
         {ENTRO_OPTION_HEADING, NULL, NULL, "other", NULL, 0, 0},
         ENTRO_ENGINE_ROWS(choices.engine),
         {ENTRO_OPTION_SET, "-h, --help", NULL, "this text", &choices.help, 0, 0},

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "codec/models/tensor_roles.h"
+#include "runner/directions.h"
 
 /* Matrices of a layer: q, k, v, attention output, gate, up, down. */
 #define MAX_PER_LAYER 7
@@ -20,6 +21,8 @@ struct collected {
     char name[ENTRO_TENSOR_NAME_BYTES];
     const struct entro_matrix *matrix;
     double *sums;
+    struct entro_sketch sketch; /* of no columns where no directions are wanted */
+    float *directions;          /* in the end: [sketch.n_directions][n_columns], or NULL */
 };
 
 struct collector {
@@ -28,6 +31,7 @@ struct collector {
     struct collected *collected;        /* [n] in the order of the products */
     struct entro_imatrix_sums *entries; /* [n] */
     size_t next;                        /* that the next product probably is of */
+    struct entro_sketch_room *room;     /* NULL without directions */
     float *logits;                      /* [n_logits][n_vocabulary], or NULL */
     size_t n_logits;
     uint32_t *window; /* [n_window] */
@@ -71,12 +75,15 @@ static void see_inputs(void *context, const struct entro_matrix *matrix, const f
                             .n_columns = matrix->n_columns};
     entro_parallel_for(collector->run->pool, (loop.n_columns + COLUMNS_AT_ONCE - 1) / COLUMNS_AT_ONCE,
                        sum_columns, &loop);
+    if (collector->collected[i].sketch.n_columns > 0)
+        entro_sketch_add(&collector->collected[i].sketch, collector->room, entro_kernels_best(),
+                         collector->run->pool, x, x_stride, n_tokens);
     collector->entries[i].n_tokens += n_tokens;
     collector->next = i + 1 < n ? i + 1 : 0;
 }
 
 static enum entro_error add_matrix(struct collector *collector, const struct entro_matrix *matrix,
-                                   struct entro_message *message)
+                                   bool with_directions, struct entro_message *message)
 {
     struct entro_tensor_place place;
     struct collected *collected = &collector->collected[collector->n];
@@ -89,20 +96,35 @@ static enum entro_error add_matrix(struct collector *collector, const struct ent
     entro_tensor_name(collected->name, place.role, true, place.layer);
     collected->matrix = matrix;
     collected->sums = calloc(matrix->n_columns, sizeof *collected->sums);
-    if (collected->sums == NULL)
+    collector->n++; /* what is freed in any case */
+    if (collected->sums == NULL ||
+        (with_directions && !entro_sketch_create(&collected->sketch, matrix->n_columns)))
         return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "no memory for the sums of \"%s\"", matrix->name);
-    collector->entries[collector->n++] = (struct entro_imatrix_sums){
+    collector->entries[collector->n - 1] = (struct entro_imatrix_sums){
         .name = collected->name, .n_columns = matrix->n_columns, .sums = collected->sums};
     return ENTRO_OK;
 }
 
+/* Adds matrices that are multiplied with the same input. */
 static enum entro_error add_matrices(struct collector *collector, const struct entro_matrix *matrices,
                                      size_t n, struct entro_message *message)
 {
     enum entro_error error = ENTRO_OK;
     for (size_t i = 0; i < n && error == ENTRO_OK; i++)
-        error = add_matrix(collector, &matrices[i], message);
+        error = add_matrix(collector, &matrices[i], i == 0 && collector->run->with_directions, message);
     return error;
+}
+
+static enum entro_error prepare_room(struct collector *collector, struct entro_message *message)
+{
+    size_t n_most = 0;
+    for (size_t i = 0; i < collector->n; i++)
+        if (collector->collected[i].sketch.n_columns > n_most)
+            n_most = collector->collected[i].sketch.n_columns;
+    collector->room = entro_sketch_room_create(n_most);
+    return collector->room != NULL ? ENTRO_OK
+                                   : entro_fail(message, ENTRO_ERROR_NO_MEMORY,
+                                                "no memory for directions of %zu columns", n_most);
 }
 
 static enum entro_error prepare(struct collector *collector, struct entro_message *message)
@@ -125,12 +147,44 @@ static enum entro_error prepare(struct collector *collector, struct entro_messag
     for (size_t i = 0; i < weights->n_layers; i++) {
         const struct entro_layer_weights *layer = &weights->layers[i];
         if ((error = add_matrices(collector, layer->qkv, layer->n_qkv, message)) != ENTRO_OK ||
-            (error = add_matrix(collector, &layer->attention_output, message)) != ENTRO_OK ||
+            (error = add_matrices(collector, &layer->attention_output, 1, message)) != ENTRO_OK ||
             (error = add_matrices(collector, layer->gate_up, layer->n_gate_up, message)) != ENTRO_OK ||
-            (error = add_matrix(collector, &layer->down, message)) != ENTRO_OK)
+            (error = add_matrices(collector, &layer->down, 1, message)) != ENTRO_OK)
             return error;
     }
-    return run->with_output ? add_matrix(collector, &weights->output, message) : ENTRO_OK;
+    if (run->with_output)
+        error = add_matrix(collector, &weights->output, false, message);
+    return error == ENTRO_OK && run->with_directions ? prepare_room(collector, message) : error;
+}
+
+static void find_directions(void *context, size_t item, unsigned worker)
+{
+    struct collector *collector = context;
+    struct collected *collected = &collector->collected[item];
+    (void)worker;
+    if (collected->directions != NULL &&
+        entro_sketch_find(&collected->sketch, collector->room, collected->directions)) {
+        collector->entries[item].n_directions = collected->sketch.n_directions;
+        collector->entries[item].directions = collected->directions;
+    }
+    entro_sketch_free(&collected->sketch);
+}
+
+/* Turns the sketches into directions. */
+static enum entro_error finish(struct collector *collector, struct entro_message *message)
+{
+    for (size_t i = 0; i < collector->n; i++) {
+        struct collected *collected = &collector->collected[i];
+        if (collected->sketch.n_directions == 0)
+            continue;
+        collected->directions =
+            calloc(collected->sketch.n_columns, collected->sketch.n_directions * sizeof(float));
+        if (collected->directions == NULL)
+            return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "no memory for the directions of \"%s\"",
+                              collected->name);
+    }
+    entro_parallel_for(collector->run->pool, collector->n, find_directions, collector);
+    return ENTRO_OK;
 }
 
 /* The output head's products with the tokens that were just run: for its input alone. */
@@ -220,10 +274,13 @@ enum entro_error entro_imatrix_collect(struct entro_imatrix_collection *out,
     error = prepare(&collector, message);
     if (error == ENTRO_OK)
         error = run_windows(&collector, tokens, n_windows, message);
+    if (error == ENTRO_OK)
+        error = finish(&collector, message);
     *out = (struct entro_imatrix_collection){.n_entries = collector.n,
                                              .entries = collector.entries,
                                              .n_windows = n_windows,
                                              .memory = collector.collected};
+    entro_sketch_room_free(collector.room);
     free(collector.logits);
     free(collector.window);
     if (error != ENTRO_OK)
@@ -234,8 +291,11 @@ enum entro_error entro_imatrix_collect(struct entro_imatrix_collection *out,
 void entro_imatrix_collection_free(struct entro_imatrix_collection *collection)
 {
     struct collected *collected = collection->memory;
-    for (size_t i = 0; i < collection->n_entries; i++)
+    for (size_t i = 0; i < collection->n_entries; i++) {
         free(collected[i].sums);
+        free(collected[i].directions);
+        entro_sketch_free(&collected[i].sketch);
+    }
     free(collected);
     free(collection->entries);
     *collection = (struct entro_imatrix_collection){0};

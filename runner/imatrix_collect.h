@@ -1,7 +1,8 @@
 /*
  * Collects an importance matrix: runs windows of tokens through a model and sums the squares of what each
- * linear layer's columns are multiplied with, as llama-imatrix does. Source: ggml-org/llama.cpp,
- * tools/imatrix/imatrix.cpp. The file is codec/models/imatrix.h's.
+ * linear layer's columns are multiplied with, as llama-imatrix does, and which directions these inputs mostly
+ * lie in (directions.h). Source: ggml-org/llama.cpp, tools/imatrix/imatrix.cpp. The file is
+ * codec/models/imatrix.h's.
  */
 #ifndef ENTRO_RUNNER_IMATRIX_COLLECT_H
 #define ENTRO_RUNNER_IMATRIX_COLLECT_H
@@ -25,6 +26,7 @@ struct entro_imatrix_run {
     size_t max_windows;      /* SIZE_MAX: all */
     uint32_t bos_id;         /* replaces the first token of each window; ENTRO_TOKEN_NONE: none does */
     bool with_output;        /* the output head too: costs its products with every token */
+    bool with_directions;    /* of each input once, for the first matrix that has it; not of the head's */
     /* Called after each window; what it returns other than ENTRO_OK ends the work. May be NULL. */
     enum entro_error (*progress)(void *context, size_t n_done, size_t n_windows,
                                  struct entro_message *message);

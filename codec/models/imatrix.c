@@ -42,6 +42,11 @@ static enum entro_error check_entry(const struct entro_imatrix_entry *entry,
             return entro_fail(file->message, ENTRO_ERROR_FORMAT,
                               "%s: tensor \"%s\": the importance of column %zu is %g, neither positive nor 0",
                               file->path, entry->name, i % entry->n_columns, (double)entry->mean_squares[i]);
+    for (size_t i = 0; i < entry->n_directions * entry->n_columns; i++)
+        if (!isfinite(entry->directions[i]))
+            return entro_fail(file->message, ENTRO_ERROR_FORMAT,
+                              "%s: tensor \"%s\": column %zu of its direction %zu is no number", file->path,
+                              entry->name, i % entry->n_columns, i / entry->n_columns);
     return ENTRO_OK;
 }
 
@@ -111,6 +116,7 @@ void entro_imatrix_free(struct entro_imatrix *imatrix)
         free(imatrix->entries[i].name);
         free(imatrix->entries[i].mean_squares);
         free(imatrix->entries[i].counts);
+        free(imatrix->entries[i].directions);
     }
     free(imatrix->entries);
     free(imatrix->dataset);
@@ -143,4 +149,34 @@ const struct entro_imatrix_entry *entro_imatrix_find(const struct entro_imatrix 
         return entry;
     entro_tensor_name(name, place.role, !place.gguf, place.layer);
     return find_exactly(imatrix, name);
+}
+
+/* The first of a layer's matrices that are multiplied with the same input as the role's. */
+static enum entro_tensor_role first_of_input(enum entro_tensor_role role)
+{
+    switch (role) {
+    case ENTRO_TENSOR_KEY:
+    case ENTRO_TENSOR_VALUE:
+        return ENTRO_TENSOR_QUERY;
+    case ENTRO_TENSOR_UP:
+    case ENTRO_TENSOR_GATE_UP: /* what GGUF's name of UP is understood as */
+        return ENTRO_TENSOR_GATE;
+    default:
+        return role;
+    }
+}
+
+const struct entro_imatrix_entry *entro_imatrix_find_directions(const struct entro_imatrix *imatrix,
+                                                                const char *tensor_name)
+{
+    struct entro_tensor_place place;
+    char name[ENTRO_TENSOR_NAME_BYTES];
+    const struct entro_imatrix_entry *own = entro_imatrix_find(imatrix, tensor_name);
+    if (own == NULL || own->n_directions > 0)
+        return own;
+    if (!entro_tensor_place(tensor_name, &place))
+        return NULL;
+    entro_tensor_name(name, first_of_input(place.role), true, place.layer);
+    const struct entro_imatrix_entry *first = entro_imatrix_find(imatrix, name);
+    return first != NULL && first->n_directions > 0 && first->n_columns == own->n_columns ? first : NULL;
 }

@@ -1,7 +1,8 @@
 /*
  * Importance matrices as llama.cpp has them: for each tensor of a model, how large the inputs of its columns
- * are on some text. Read in both forms of file, written in the newer one. What is made of them is the
- * caller's. Source: ggml-org/llama.cpp, tools/imatrix/imatrix.cpp and common/imatrix-loader.cpp.
+ * are on some text; and beside that, which llama.cpp passes over, in which directions these inputs mostly
+ * lie. Read in both forms of file, written in the newer one. What is made of them is the caller's. Source:
+ * ggml-org/llama.cpp, tools/imatrix/imatrix.cpp and common/imatrix-loader.cpp.
  */
 #ifndef ENTRO_MODELS_IMATRIX_H
 #define ENTRO_MODELS_IMATRIX_H
@@ -19,6 +20,9 @@
 #define ENTRO_IMATRIX_MAX_NAME    256
 #define ENTRO_IMATRIX_MAX_DATASET 4096
 
+/* More directions of one input are refused. */
+#define ENTRO_IMATRIX_MAX_DIRECTIONS 256
+
 struct entro_imatrix_entry {
     char *name;          /* of the tensor as the file has it (GGUF's); owned by the matrix, as the others */
     size_t n_matrices;   /* that have counts of their own: experts; 1 for most tensors */
@@ -26,6 +30,9 @@ struct entro_imatrix_entry {
     float *mean_squares; /* [n_matrices][n_columns] of the inputs; finite, not negative; 1 where the count is
                             0, as in llama.cpp */
     float *counts;       /* [n_matrices] tokens that were seen (of the older form: chunks); 0: none */
+    size_t n_directions; /* 0: the file has none; else n_matrices is 1 */
+    float *directions; /* [n_directions][n_columns], finite, or NULL: the inputs' second moments E[x x^T] are
+                          about the sum of their outer products, and a diagonal */
 };
 
 struct entro_imatrix {
@@ -38,11 +45,12 @@ struct entro_imatrix {
 
 /*
  * Reads a file of either form: a GGUF with the tensors NAME.in_sum2 (F32, [n_matrices][n_columns]) and
- * NAME.counts (F32, [n_matrices]), or the older binary list (.dat), which holds means times calls. Memory: at
- * most as much as the file has bytes, and a little. On success the caller frees with entro_imatrix_free; on
- * failure nothing is left. ENTRO_ERROR_FORMAT (neither form, truncated, sizes that do not go together, a name
- * twice, importances or counts that are negative or no numbers: the tensor is named), _UNSUPPORTED (too many
- * entries), _NOT_FOUND (no such file), _IO, _NO_MEMORY.
+ * NAME.counts (F32, [n_matrices]) and perhaps NAME.in_directions (BF16, [n_directions][n_columns]), or the
+ * older binary list (.dat), which holds means times calls. Memory: at most twice as much as the file has
+ * bytes, and a little. On success the caller frees with entro_imatrix_free; on failure nothing is left.
+ * ENTRO_ERROR_FORMAT (neither form, truncated, sizes that do not go together, a name twice, importances or
+ * counts that are negative or no numbers, directions that are no numbers or of no importances: the tensor is
+ * named), _UNSUPPORTED (too many entries), _NOT_FOUND (no such file), _IO, _NO_MEMORY.
  */
 enum entro_error entro_imatrix_open(struct entro_imatrix *out, const char *path,
                                     struct entro_message *message);
@@ -52,12 +60,20 @@ void entro_imatrix_free(struct entro_imatrix *imatrix);
 const struct entro_imatrix_entry *entro_imatrix_find(const struct entro_imatrix *imatrix,
                                                      const char *tensor_name);
 
+/* The entry whose directions are those of a tensor's input: its own, if it has some, else that of the layer's
+ * first matrix with the same input (the query's for key and value, the gate's for up), if it has as many
+ * columns as the tensor's own entry. NULL where there is none. Thread-safe. */
+const struct entro_imatrix_entry *entro_imatrix_find_directions(const struct entro_imatrix *imatrix,
+                                                                const char *tensor_name);
+
 /* What is to be written of one tensor. */
 struct entro_imatrix_sums {
-    const char *name;   /* as GGUF has it */
-    size_t n_columns;   /* at least 1 */
-    const double *sums; /* [n_columns] of the squares of the inputs */
-    uint64_t n_tokens;  /* that were summed */
+    const char *name;        /* as GGUF has it */
+    size_t n_columns;        /* at least 1 */
+    const double *sums;      /* [n_columns] of the squares of the inputs */
+    uint64_t n_tokens;       /* that were summed */
+    size_t n_directions;     /* at most ENTRO_IMATRIX_MAX_DIRECTIONS; 0: none are written */
+    const float *directions; /* [n_directions][n_columns]; of the mean, not of the sum */
 };
 
 struct entro_imatrix_origin {
@@ -69,7 +85,8 @@ struct entro_imatrix_origin {
 /*
  * Writes the GGUF form, which appears at `path` whole or not at all; `replace`: a file that is there gives
  * way. The same input gives the same bytes. ENTRO_ERROR_EXISTS, _ARGUMENT (no entry, a name that is too long,
- * a sum that is no number for a float, or negative), _IO, _NO_MEMORY.
+ * a sum that is no number for a float, or negative, a direction that is no number for BF16, or too many of
+ * them), _IO, _NO_MEMORY.
  */
 enum entro_error entro_imatrix_write(const char *path, bool replace, const struct entro_imatrix_sums *entries,
                                      size_t n_entries, const struct entro_imatrix_origin *origin,

@@ -1,13 +1,16 @@
-/* Importance matrices in the GGUF form: tensors NAME.in_sum2 and NAME.counts; see imatrix.h. */
+/* Importance matrices in the GGUF form: tensors NAME.in_sum2, .counts and .in_directions; see imatrix.h. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/bytes.h"
+#include "codec/half.h"
 #include "codec/models/gguf.h"
 #include "codec/models/imatrix_internal.h"
 #include "codec/models/pread_internal.h"
 
-#define SUMS   ".in_sum2"
-#define COUNTS ".counts"
+#define SUMS       ".in_sum2"
+#define COUNTS     ".counts"
+#define DIRECTIONS ".in_directions"
 
 static bool text_is(const struct entro_gguf *gguf, const char *key, const char *text)
 {
@@ -33,6 +36,18 @@ static int compare_named(const void *left, const void *right)
 {
     const struct named *a = left, *b = right;
     return strcmp(a->name, b->name);
+}
+
+/* The tensor of the same stem with another suffix, or NULL. */
+static const struct entro_model_tensor *find_beside(const struct named *tensors, size_t n_tensors,
+                                                    const char *name, size_t n_stem, const char *suffix)
+{
+    char wanted[ENTRO_GGUF_NAME_MAX_BYTES + sizeof DIRECTIONS];
+    memcpy(wanted, name, n_stem);
+    strcpy(wanted + n_stem, suffix);
+    const struct named key = {.name = wanted};
+    const struct named *found = bsearch(&key, tensors, n_tensors, sizeof *tensors, compare_named);
+    return found == NULL ? NULL : found->tensor;
 }
 
 static uint64_t n_elements_of(const struct entro_model_tensor *tensor)
@@ -74,24 +89,56 @@ static enum entro_error read_entry(struct entro_imatrix *out, const struct entro
     return error;
 }
 
+/* Reads the directions, if any, of the entry with importances that was read last. */
+static enum entro_error read_directions(struct entro_imatrix_entry *entry,
+                                        const struct entro_imatrix_file *file,
+                                        const struct entro_model_tensor *tensor)
+{
+    if (tensor == NULL)
+        return ENTRO_OK;
+    uint64_t n_directions = tensor->rank == 2 ? tensor->shape[0] : 1;
+    if (tensor->dtype != ENTRO_DTYPE_BF16 || entry->n_matrices != 1 || tensor->rank < 1 || tensor->rank > 2 ||
+        tensor->shape[tensor->rank - 1] != entry->n_columns || n_directions < 1 ||
+        n_directions > ENTRO_IMATRIX_MAX_DIRECTIONS)
+        return entro_fail(file->message, ENTRO_ERROR_FORMAT,
+                          "%s: tensor \"%s\": its directions are not 1 to %d times %zu columns in BF16",
+                          file->path, entry->name, ENTRO_IMATRIX_MAX_DIRECTIONS, entry->n_columns);
+    size_t n_values = (size_t)n_directions * entry->n_columns;
+    entry->directions = calloc(n_values, sizeof *entry->directions);
+    if (entry->directions == NULL)
+        return entro_fail(file->message, ENTRO_ERROR_NO_MEMORY, "%s: out of memory", file->path);
+    entry->n_directions = (size_t)n_directions;
+    /* They are read to the second half of their place, where no value is written before it has been used. */
+    uint8_t *halves = (uint8_t *)entry->directions + n_values * sizeof(uint16_t);
+    enum entro_error error = entro_pread_all(file->fd, halves, n_values * sizeof(uint16_t), tensor->offset,
+                                             file->path, file->message);
+    for (size_t i = 0; i < n_values && error == ENTRO_OK; i++)
+        entry->directions[i] = entro_bf16_to_f32(entro_load_u16(halves + i * sizeof(uint16_t)));
+    return error;
+}
+
 static enum entro_error read_entries(struct entro_imatrix *out, const struct entro_imatrix_file *file,
                                      const struct named *tensors, size_t n_tensors)
 {
     for (size_t i = 0; i < n_tensors; i++) {
         const char *name = tensors[i].name;
-        size_t n_stem = stem_of(name, SUMS);
+        size_t n_stem = stem_of(name, DIRECTIONS);
+        if (n_stem > 0 && find_beside(tensors, n_tensors, name, n_stem, SUMS) == NULL)
+            return entro_fail(file->message, ENTRO_ERROR_FORMAT,
+                              "%s: tensor \"%.*s\" has directions but no importances", file->path,
+                              (int)n_stem, name);
+        n_stem = stem_of(name, SUMS);
         if (n_stem == 0)
             continue;
-        char wanted[ENTRO_GGUF_NAME_MAX_BYTES + 1];
-        memcpy(wanted, name, n_stem);
-        memcpy(wanted + n_stem, COUNTS, sizeof COUNTS);
-        const struct named key = {.name = wanted};
-        const struct named *counts = bsearch(&key, tensors, n_tensors, sizeof *tensors, compare_named);
+        const struct entro_model_tensor *counts = find_beside(tensors, n_tensors, name, n_stem, COUNTS);
         if (counts == NULL)
             return entro_fail(file->message, ENTRO_ERROR_FORMAT,
                               "%s: tensor \"%.*s\" has importances but no counts", file->path, (int)n_stem,
                               name);
-        enum entro_error error = read_entry(out, file, tensors[i].tensor, counts->tensor, n_stem);
+        enum entro_error error = read_entry(out, file, tensors[i].tensor, counts, n_stem);
+        if (error == ENTRO_OK)
+            error = read_directions(&out->entries[out->n_entries - 1], file,
+                                    find_beside(tensors, n_tensors, name, n_stem, DIRECTIONS));
         if (error != ENTRO_OK)
             return error;
     }
@@ -131,7 +178,7 @@ enum entro_error entro_imatrix_read_gguf(struct entro_imatrix *out, const struct
                            file->path);
         goto clean_up;
     }
-    if (gguf.n_tensors > 2 * (size_t)ENTRO_IMATRIX_MAX_ENTRIES) {
+    if (gguf.n_tensors > 3 * (size_t)ENTRO_IMATRIX_MAX_ENTRIES) {
         error = entro_fail(file->message, ENTRO_ERROR_UNSUPPORTED, "%s: more than %d entries", file->path,
                            ENTRO_IMATRIX_MAX_ENTRIES);
         goto clean_up;

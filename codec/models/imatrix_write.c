@@ -5,14 +5,17 @@
 #include <string.h>
 
 #include "codec/bytes.h"
+#include "codec/half.h"
 #include "codec/models/gguf_internal.h"
 #include "codec/models/imatrix.h"
 #include "codec/output_file.h"
 
 #define ALIGNMENT 32
 #define GGML_F32  0
-/* ggml has room for 63 bytes, the longer suffix among them. */
-#define MAX_NAME (63 - sizeof ".in_sum2" + 1)
+#define GGML_BF16 30
+/* ggml has room for 63 bytes, the longest suffix among them. */
+#define MAX_NAME                 (63 - sizeof ".in_sum2" + 1)
+#define MAX_NAME_WITH_DIRECTIONS (63 - sizeof ".in_directions" + 1)
 
 /* The bytes before the data, through a stream that grows; errors show when it is closed. */
 static void put_u32(FILE *stream, uint32_t value)
@@ -46,12 +49,17 @@ static uint64_t padded(uint64_t size_bytes)
     return size_bytes + entro_gguf_padding(size_bytes, ALIGNMENT);
 }
 
-/* Describes the tensor NAME<suffix> of n values, and moves *offset behind it. */
-static void put_tensor(FILE *stream, const char *name, const char *suffix, size_t n, uint64_t *offset)
+static void put_tensor_name(FILE *stream, const char *name, const char *suffix)
 {
     put_u64(stream, strlen(name) + strlen(suffix));
     fputs(name, stream);
     fputs(suffix, stream);
+}
+
+/* Describes the tensor NAME<suffix> of n values, and moves *offset behind it. */
+static void put_tensor(FILE *stream, const char *name, const char *suffix, size_t n, uint64_t *offset)
+{
+    put_tensor_name(stream, name, suffix);
     put_u32(stream, 1); /* ggml leaves out the dimension of one matrix */
     put_u64(stream, n);
     put_u32(stream, GGML_F32);
@@ -59,13 +67,28 @@ static void put_tensor(FILE *stream, const char *name, const char *suffix, size_
     *offset += padded(n * sizeof(float));
 }
 
+static void put_directions(FILE *stream, const struct entro_imatrix_sums *entry, uint64_t *offset)
+{
+    if (entry->n_directions == 0)
+        return;
+    put_tensor_name(stream, entry->name, ".in_directions");
+    put_u32(stream, 2);
+    put_u64(stream, entry->n_columns);
+    put_u64(stream, entry->n_directions);
+    put_u32(stream, GGML_BF16);
+    put_u64(stream, *offset);
+    *offset += padded(entry->n_directions * entry->n_columns * sizeof(uint16_t));
+}
+
 static void put_header(FILE *stream, const struct entro_imatrix_sums *entries, size_t n_entries,
                        const struct entro_imatrix_origin *origin)
 {
-    uint64_t offset = 0;
+    uint64_t offset = 0, n_tensors = 2 * (uint64_t)n_entries;
+    for (size_t i = 0; i < n_entries; i++)
+        n_tensors += entries[i].n_directions > 0;
     fputs("GGUF", stream);
     put_u32(stream, 3);
-    put_u64(stream, 2 * (uint64_t)n_entries);
+    put_u64(stream, n_tensors);
     put_u64(stream, 4);
     put_key(stream, "general.type", ENTRO_GGUF_STRING);
     put_text(stream, "imatrix");
@@ -80,6 +103,7 @@ static void put_header(FILE *stream, const struct entro_imatrix_sums *entries, s
     for (size_t i = 0; i < n_entries; i++) {
         put_tensor(stream, entries[i].name, ".in_sum2", entries[i].n_columns, &offset);
         put_tensor(stream, entries[i].name, ".counts", 1, &offset);
+        put_directions(stream, &entries[i], &offset);
     }
 }
 
@@ -117,6 +141,27 @@ static enum entro_error append_floats(struct entro_output *output, const float *
     return error == ENTRO_OK ? append_padding(output, message) : error;
 }
 
+/* `row` is room for one direction. */
+static enum entro_error append_directions(struct entro_output *output, const struct entro_imatrix_sums *entry,
+                                          uint8_t *row, struct entro_message *message)
+{
+    enum entro_error error = ENTRO_OK;
+    for (size_t k = 0; k < entry->n_directions && error == ENTRO_OK; k++) {
+        const float *direction = entry->directions + k * entry->n_columns;
+        for (size_t i = 0; i < entry->n_columns; i++) {
+            uint16_t half = entro_f32_to_bf16(direction[i]);
+            if (!isfinite(entro_bf16_to_f32(half)))
+                return entro_fail(
+                    message, ENTRO_ERROR_ARGUMENT,
+                    "tensor \"%s\": column %zu of its direction %zu is %g, which no file can hold",
+                    entry->name, i, k, (double)direction[i]);
+            entro_store_u16(row + i * sizeof half, half);
+        }
+        error = entro_output_append(output, row, entry->n_columns * sizeof(uint16_t), message);
+    }
+    return error == ENTRO_OK ? append_padding(output, message) : error;
+}
+
 /* `values` is room for one entry. */
 static enum entro_error append_entry(struct entro_output *output, const struct entro_imatrix_sums *entry,
                                      float *values, struct entro_message *message)
@@ -130,7 +175,9 @@ static enum entro_error append_entry(struct entro_output *output, const struct e
     }
     float count = (float)entry->n_tokens;
     enum entro_error error = append_floats(output, values, entry->n_columns, message);
-    return error == ENTRO_OK ? append_floats(output, &count, 1, message) : error;
+    if (error == ENTRO_OK)
+        error = append_floats(output, &count, 1, message);
+    return error == ENTRO_OK ? append_directions(output, entry, (uint8_t *)values, message) : error;
 }
 
 static enum entro_error check(const struct entro_imatrix_sums *entries, size_t n_entries, size_t *n_most,
@@ -140,12 +187,15 @@ static enum entro_error check(const struct entro_imatrix_sums *entries, size_t n
     if (n_entries == 0 || n_entries > ENTRO_IMATRIX_MAX_ENTRIES)
         return entro_fail(message, ENTRO_ERROR_ARGUMENT, "an importance matrix of %zu tensors", n_entries);
     for (size_t i = 0; i < n_entries; i++) {
-        size_t n_name = strlen(entries[i].name);
-        if (n_name == 0 || n_name > MAX_NAME || entries[i].n_columns == 0 ||
-            entries[i].n_columns > SIZE_MAX / sizeof(float))
+        size_t n_name = strlen(entries[i].name), n_directions = entries[i].n_directions;
+        if (n_name == 0 || n_name > (n_directions > 0 ? MAX_NAME_WITH_DIRECTIONS : MAX_NAME) ||
+            entries[i].n_columns == 0 ||
+            entries[i].n_columns > SIZE_MAX / sizeof(float) / ENTRO_IMATRIX_MAX_DIRECTIONS ||
+            n_directions > ENTRO_IMATRIX_MAX_DIRECTIONS)
             return entro_fail(message, ENTRO_ERROR_ARGUMENT,
-                              "tensor \"%s\": its name or its %zu columns do not fit an importance matrix",
-                              entries[i].name, entries[i].n_columns);
+                              "tensor \"%s\": its name, its %zu columns or its %zu directions do not fit an "
+                              "importance matrix",
+                              entries[i].name, entries[i].n_columns, n_directions);
         *n_most = entries[i].n_columns > *n_most ? entries[i].n_columns : *n_most;
     }
     return ENTRO_OK;

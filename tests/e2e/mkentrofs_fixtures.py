@@ -11,6 +11,9 @@ import pytest
 # Exit codes of mkentrofs.
 RUNTIME, USAGE, BAD_SOURCE, INTERRUPTED = 1, 2, 3, 130
 
+# That an importance matrix has seen.
+TOKENS = 1024
+
 
 def bf16(values):
     bits = values.astype(np.float32).view(np.uint32).astype(np.uint64)
@@ -32,6 +35,32 @@ def safetensors_bytes(tensors, entries=None, header=None):
 
 def weights(rows=64, columns=128, seed=1):
     return np.random.default_rng(seed).standard_normal((rows, columns)).astype(np.float32) * 0.02
+
+
+def matrix(rows, columns, seed):
+    """Weights whose rows and columns are of different sizes."""
+    random = np.random.default_rng(seed)
+    return (weights(rows, columns, seed) * np.exp(random.standard_normal((rows, 1))) * np.exp(random.standard_normal((1, columns)))).astype(np.float32)
+
+
+def write_imatrix(path, means, count=TOKENS, kind="imatrix", directions={}):
+    """An importance matrix in the GGUF form: mean squares by tensor, and directions (BF16) of those that have some."""
+    writer = gguf.GGUFWriter(path, "none")
+    writer.add_string("general.type", kind)
+    writer.add_uint32("imatrix.chunk_count", 2)
+    writer.add_uint32("imatrix.chunk_size", 512)
+    writer.add_array("imatrix.datasets", ["text.txt"])
+    for name, mean in means.items():
+        writer.add_tensor(name + ".in_sum2", (mean * np.float32(count)).reshape(1, -1))
+        writer.add_tensor(name + ".counts", np.array([[count]], np.float32))
+        if name in directions:
+            bits = gguf.quants.quantize(directions[name].astype(np.float32), gguf.GGMLQuantizationType.BF16)
+            writer.add_tensor(name + ".in_directions", bits, raw_dtype=gguf.GGMLQuantizationType.BF16)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
 
 
 def model(folder, tensors=None, name="model.safetensors", **more):

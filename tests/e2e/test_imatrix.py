@@ -7,7 +7,7 @@ import subprocess
 import independent
 import numpy as np
 import pytest
-from gguf import GGUFReader
+from gguf import GGMLQuantizationType, GGUFReader
 from tokenizers import Tokenizer
 
 DATA = pathlib.Path(__file__).resolve().parents[1] / "data"
@@ -42,18 +42,22 @@ def values(directory, name):
     return array.reshape(tensor["shape"]).astype(np.float64)
 
 
-def first_sums(tiny, source, tokens):
-    """The sums of squares of what q, k and v of the first layer are multiplied with."""
+def first_inputs(tiny, source, tokens):
+    """What q, k and v of the first layer are multiplied with."""
     config = json.loads((tiny / "config.json").read_text())
     x = values(source, "model.embed_tokens.weight")[tokens]
     x /= np.sqrt((x * x).mean(axis=1, keepdims=True) + config["rms_norm_eps"])
     x *= values(source, "model.layers.0.input_layernorm.weight")
-    return (x * x).sum(axis=0)
+    return x
+
+
+def first_sums(tiny, source, tokens):
+    return (first_inputs(tiny, source, tokens) ** 2).sum(axis=0)
 
 
 def test_the_file_is_what_llama_imatrix_would_write(run, source, tiny, tmp_path):
     output = tmp_path / "m.gguf"
-    done = collect(run, source, output)
+    done = collect(run, source, output, "--no-directions")
     assert done.returncode == 0, done.stderr
     tokens = Tokenizer.from_file(str(tiny / "tokenizer.json")).encode(TEXT.read_text()).ids
     n_windows = len(tokens) // WINDOW
@@ -73,6 +77,41 @@ def test_the_file_is_what_llama_imatrix_would_write(run, source, tiny, tmp_path)
     expected = first_sums(tiny, source, tokens[: n_windows * WINDOW])
     for part in ("attn_q", "attn_k", "attn_v"):
         np.testing.assert_allclose(tensors[f"blk.0.{part}.weight.in_sum2"], expected, rtol=1e-5)
+
+
+def first_moments(tiny, source, tokens):
+    """The second moments of what q, k and v of the first layer are multiplied with."""
+    x = first_inputs(tiny, source, tokens)
+    return x.T @ x / len(x)
+
+
+def test_directions_stand_beside_it(run, source, tiny, tmp_path):
+    """In BF16, for each input once; their outer products are the moments but for a diagonal and what is small."""
+    assert collect(run, source, tmp_path / "plain", "--no-directions").returncode == 0
+    assert collect(run, source, tmp_path / "more").returncode == 0
+    plain, more = GGUFReader(tmp_path / "plain").tensors, GGUFReader(tmp_path / "more").tensors
+    directions = {tensor.name: tensor for tensor in more if tensor.name.endswith(".in_directions")}
+    assert [t.name for t in plain] == [t.name for t in more if t.name not in directions]
+    for one, other in zip(plain, (t for t in more if t.name not in directions)):
+        assert one.tensor_type == other.tensor_type and np.array_equal(one.data, other.data)
+    config = json.loads((tiny / "config.json").read_text())
+    columns = {part: config["hidden_size"] for part in ("attn_q", "attn_output", "ffn_gate")}
+    columns["ffn_down"] = config["intermediate_size"]
+    layers = range(config["num_hidden_layers"])
+    assert set(directions) == {f"blk.{layer}.{part}.weight.in_directions" for layer in layers for part in columns}
+    for name, tensor in directions.items():
+        n = columns[name.split(".")[2]]
+        assert tensor.tensor_type == GGMLQuantizationType.BF16 and list(tensor.shape) == [n, min(64, n // 4)]
+    tokens = Tokenizer.from_file(str(tiny / "tokenizer.json")).encode(TEXT.read_text()).ids
+    expected = first_moments(tiny, source, tokens[: len(tokens) // WINDOW * WINDOW])
+    tensor = directions["blk.0.attn_q.weight.in_directions"]
+    vectors = independent.bf16_to_f32(np.array(tensor.data).view("<u2")).reshape(tensor.shape[::-1]).astype(np.float64)
+    found = vectors.T @ vectors
+    rest = np.diag(expected - found)
+    assert (rest > -0.01 * np.diag(expected)).all()
+    error = found + np.diag(rest) - expected
+    off_diagonal = expected - np.diag(np.diag(expected))
+    assert np.linalg.norm(error) < 0.7 * np.linalg.norm(off_diagonal)
 
 
 def test_the_number_of_threads_changes_no_bit(run, source, tmp_path):

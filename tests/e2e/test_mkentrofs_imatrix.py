@@ -9,18 +9,12 @@ import numpy as np
 import pytest
 
 import independent
-from mkentrofs_fixtures import BAD_SOURCE, USAGE, build, extract, gguf_model, model, refused, weights  # noqa: F401
+from mkentrofs_fixtures import BAD_SOURCE, TOKENS, USAGE, build, extract, gguf_model, matrix, model, refused, weights, write_imatrix  # noqa: F401
 
 HIDDEN, INNER = 192, 320
 SHAPES = {"attn_q": (HIDDEN, HIDDEN), "ffn_up": (INNER, HIDDEN), "ffn_down": (HIDDEN, INNER)}
 HF = {"attn_q": "self_attn.q_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
-TOKENS = 1024
 TEXT = pathlib.Path(__file__).resolve().parents[1] / "data" / "perplexity" / "text.txt"
-
-
-def matrix(rows, columns, seed):
-    random = np.random.default_rng(seed)
-    return (weights(rows, columns, seed) * np.exp(random.standard_normal((rows, 1))) * np.exp(random.standard_normal((1, columns)))).astype(np.float32)
 
 
 @pytest.fixture
@@ -38,22 +32,6 @@ def importances(seed=7):
     """Mean squares by GGUF's names, as F32 times the tokens can hold them."""
     random = np.random.default_rng(seed)
     return {f"blk.{layer}.{part}.weight": np.exp(2 * random.standard_normal(shape[1])).astype(np.float32) for layer in range(2) for part, shape in SHAPES.items()}
-
-
-def write_gguf(path, means, count=TOKENS, kind="imatrix"):
-    writer = gguf.GGUFWriter(path, "none")
-    writer.add_string("general.type", kind)
-    writer.add_uint32("imatrix.chunk_count", 2)
-    writer.add_uint32("imatrix.chunk_size", 512)
-    writer.add_array("imatrix.datasets", ["text.txt"])
-    for name, mean in means.items():
-        writer.add_tensor(name + ".in_sum2", (mean * np.float32(count)).reshape(1, -1))
-        writer.add_tensor(name + ".counts", np.array([[count]], np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
 
 
 def write_dat(path, means, calls=4):
@@ -83,7 +61,7 @@ def test_columns_are_between_balanced_and_as_the_importances_say_and_rows_by_the
     means = importances()
     build(folder, "--bpw", 5)
     plain = extract()
-    report = build(folder, "--bpw", 5, "--imatrix", write_gguf(tmp_path / "m.gguf", means))
+    report = build(folder, "--bpw", 5, "--imatrix", write_imatrix(tmp_path / "m.gguf", means))
     assert report["imatrix"] == str(tmp_path / "m.gguf") and abs(report["bits_per_weight"] / 5 - 1) < 0.03
     root, n = extract(), 0
     for tensor in independent.tensors(root):
@@ -105,7 +83,7 @@ def test_columns_are_between_balanced_and_as_the_importances_say_and_rows_by_the
 def test_embeddings_keep_their_rule(build, extract, tmp_path, source):
     folder, tensors = source
     means = importances() | {"token_embd.weight": np.exp(weights(1, HIDDEN).reshape(-1) * 50), "output.weight": np.exp(weights(1, HIDDEN).reshape(-1) * 50)}
-    build(folder, "--imatrix", write_gguf(tmp_path / "m.gguf", means))
+    build(folder, "--imatrix", write_imatrix(tmp_path / "m.gguf", means))
     product = columns_of(extract(), "model.embed_tokens.weight") * tensors["model.norm.weight"]
     assert product.max() / product.min() < 1.002
 
@@ -113,7 +91,7 @@ def test_embeddings_keep_their_rule(build, extract, tmp_path, source):
 def test_both_forms_of_file_give_the_same_image(build, tmp_path, source):
     folder, _ = source
     means = importances()
-    build(folder, "--imatrix", write_gguf(tmp_path / "m.gguf", means), image=tmp_path / "a")
+    build(folder, "--imatrix", write_imatrix(tmp_path / "m.gguf", means), image=tmp_path / "a")
     build(folder, "--imatrix", write_dat(tmp_path / "m.dat", means), image=tmp_path / "b", check=True)
     build(folder, image=tmp_path / "c")
     images = [(tmp_path / name).read_bytes() for name in "abc"]
@@ -125,7 +103,7 @@ def test_tensors_that_are_missing_are_named_and_go_without(run, build, extract, 
     means = importances()
     without = "model.layers.1.mlp.up_proj.weight"
     del means["blk.1.ffn_up.weight"]
-    matrix_path = write_gguf(tmp_path / "m.gguf", means)
+    matrix_path = write_imatrix(tmp_path / "m.gguf", means)
     done = run("mkentrofs", "--force", "--imatrix", matrix_path, folder, tmp_path / "image.entrofs", check=True)
     warnings = [line for line in done.stderr.splitlines() if "warning" in line]
     assert len(warnings) == 1 and "1 of 6 tensors" in warnings[0] and without in warnings[0] and "m.gguf" in warnings[0]
@@ -137,7 +115,7 @@ def test_tensors_that_are_missing_are_named_and_go_without(run, build, extract, 
     assert (columns_of(root, other) != columns_of(plain, other)).any()
     # Tensors that no token reached say nothing either; of many only the first are named.
     means = {name: np.zeros_like(mean) if name != "blk.0.attn_q.weight" else mean for name, mean in means.items()}
-    done = run("mkentrofs", "--force", "--imatrix", write_gguf(tmp_path / "m.gguf", means), folder, tmp_path / "image.entrofs", check=True)
+    done = run("mkentrofs", "--force", "--imatrix", write_imatrix(tmp_path / "m.gguf", means), folder, tmp_path / "image.entrofs", check=True)
     warnings = [line for line in done.stderr.splitlines() if "warning" in line]
     assert len(warnings) == 1 and "5 of 6 tensors" in warnings[0] and warnings[0].endswith(", ...") and warnings[0].count("model.layers") == 4
 
@@ -150,7 +128,7 @@ def test_a_gguf_source_is_matched_by_its_own_names(run, tmp_path):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    done = run("mkentrofs", "--imatrix", write_gguf(tmp_path / "i.gguf", importances()), path, tmp_path / "image", check=True)
+    done = run("mkentrofs", "--imatrix", write_imatrix(tmp_path / "i.gguf", importances()), path, tmp_path / "image", check=True)
     assert "warning" not in done.stderr
 
 
@@ -159,10 +137,10 @@ def test_a_matrix_of_another_model_is_refused(refused, tmp_path, source):
     image = tmp_path / "none.entrofs"
     means = importances()
     means["blk.1.ffn_down.weight"] = means["blk.1.ffn_down.weight"][:-1]
-    path = write_gguf(tmp_path / "m.gguf", means)
+    path = write_imatrix(tmp_path / "m.gguf", means)
     line = refused(BAD_SOURCE, "another model", "--imatrix", path, folder, image)
     assert all(word in line for word in ("m.gguf", "blk.1.ffn_down.weight", "model.layers.1.mlp.down_proj.weight", "319", "320"))
-    path = write_gguf(tmp_path / "m.gguf", {"blk.9.ffn_up.weight": means["blk.0.ffn_up.weight"]})
+    path = write_imatrix(tmp_path / "m.gguf", {"blk.9.ffn_up.weight": means["blk.0.ffn_up.weight"]})
     line = refused(BAD_SOURCE, "another model", "--imatrix", path, folder, image)
     assert "m.gguf" in line and "blk.9.ffn_up.weight" in line
 
@@ -176,17 +154,17 @@ def test_bad_matrices_are_refused(refused, tmp_path, source):
         assert path.name in line
 
     for value in (-1.0, np.nan, np.inf):
-        for write, name in ((write_gguf, "m.gguf"), (write_dat, "m.dat")):
+        for write, name in ((write_imatrix, "m.gguf"), (write_dat, "m.dat")):
             means = importances()
             means["blk.0.ffn_up.weight"][5] = value
             no('"blk.0.ffn_up.weight"', write(tmp_path / name, means))
-    no("general.type", write_gguf(tmp_path / "m.gguf", importances(), kind="model"))
+    no("general.type", write_imatrix(tmp_path / "m.gguf", importances(), kind="model"))
     no("general.type", gguf_model(tmp_path / "model.gguf"))
     whole = write_dat(tmp_path / "m.dat", importances()).read_bytes()
     for size in (0, 3, 10, 100, len(whole) // 2):
         (tmp_path / "cut.dat").write_bytes(whole[:size])
         no("", tmp_path / "cut.dat")
-    whole = write_gguf(tmp_path / "m.gguf", importances()).read_bytes()
+    whole = write_imatrix(tmp_path / "m.gguf", importances()).read_bytes()
     (tmp_path / "cut.gguf").write_bytes(whole[: len(whole) // 2])
     no("", tmp_path / "cut.gguf")
     no("No such file", tmp_path / "missing.gguf")
@@ -194,7 +172,7 @@ def test_bad_matrices_are_refused(refused, tmp_path, source):
 
 def test_it_is_of_the_balanced_scheme(refused, tmp_path, source):
     folder, _ = source
-    path = write_gguf(tmp_path / "m.gguf", importances())
+    path = write_imatrix(tmp_path / "m.gguf", importances())
     for options in (["--scheme", "mixed"], ["--scheme", "lossless"], ["--bits", "8"]):
         assert "--imatrix" in refused(USAGE, "--scheme balanced", *options, "--imatrix", path, folder, tmp_path / "image")
 

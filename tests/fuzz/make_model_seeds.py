@@ -159,6 +159,11 @@ def imatrix_seeds():
     (folder / "experts.gguf").write_bytes(experts + data)
     (folder / "negative.gguf").write_bytes(experts + data.replace(struct.pack("<f", 2), struct.pack("<f", -2)))
     (folder / "truncated.gguf").write_bytes((experts + data)[:-40])
+    parts = [tensor(name + ".in_sum2", [4], 0, 0), tensor(name + ".counts", [1], 0, 32)]
+    data = struct.pack("<4f16xf28x", 1, 2, 3, 4, 2) + struct.pack("<8H16x", *range(0x3F00, 0x3F80, 16))
+    (folder / "directions.gguf").write_bytes(gguf(pairs, [*parts, tensor(name + ".in_directions", [4, 2], 30, 64)]) + data)
+    (folder / "directions_no_bf16.gguf").write_bytes(gguf(pairs, [*parts, tensor(name + ".in_directions", [4, 2], 1, 64)]) + data)
+    (folder / "directions_alone.gguf").write_bytes(gguf(pairs, [*parts, tensor("x.in_directions", [4, 2], 30, 64)]) + data)
     (folder / "no_counts.gguf").write_bytes(gguf(pairs, [tensor(name + ".in_sum2", [8], 0, 0)]) + bytes(32))
     (folder / "no_matrix.gguf").write_bytes(gguf(pairs[1:], [tensor(name + ".in_sum2", [8], 0, 0)]) + bytes(32))
 

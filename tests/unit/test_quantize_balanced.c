@@ -63,7 +63,7 @@ static void quantize(struct matrix *matrix, const struct entro_balanced_grid *gr
 {
     uint8_t *next = matrix->records;
     memset(matrix->codes, 0xee, sizeof matrix->codes);
-    entro_quantize_balanced(grid, matrix->weights, 0, N, matrix->codes, &next,
+    entro_quantize_balanced(grid, matrix->weights, matrix->weights, 0, N, matrix->codes, &next,
                             matrix->records + sizeof matrix->records, &matrix->loss);
     matrix->n_records = (size_t)(next - matrix->records) / ENTRO_OUTLIER_BYTES;
 }
@@ -118,8 +118,9 @@ static void parts_give_the_same_as_the_whole(void **state)
         uint8_t *next = part.records;
         for (size_t first = 0, n; first < N; first += n) {
             n = first + 258 < N ? 258 : N - first;
-            entro_quantize_balanced(&grid, part.weights + first, first, n, part.codes + first * bits / 8,
-                                    &next, part.records + sizeof part.records, &part.loss);
+            entro_quantize_balanced(&grid, part.weights + first, part.weights + first, first, n,
+                                    part.codes + first * bits / 8, &next, part.records + sizeof part.records,
+                                    &part.loss);
         }
         assert_memory_equal(whole.codes, part.codes, bits == 8 ? N : (N + 1) / 2);
         assert_int_equal(next - part.records, whole.n_records * ENTRO_OUTLIER_BYTES);
@@ -146,10 +147,10 @@ static void outliers_without_room_are_counted_all_the_same(void **state)
     make(&matrix, 7);
     struct entro_balanced_grid grid = grid_of(&matrix, 4, 0x1p-4F);
     struct entro_balanced_loss counted = {0}, cut = {0};
-    entro_quantize_balanced(&grid, matrix.weights, 0, N, matrix.codes, NULL, NULL, &counted);
+    entro_quantize_balanced(&grid, matrix.weights, matrix.weights, 0, N, matrix.codes, NULL, NULL, &counted);
     assert_true(counted.n_outliers > 10);
     uint8_t *next = matrix.records;
-    entro_quantize_balanced(&grid, matrix.weights, 0, N, matrix.codes, &next,
+    entro_quantize_balanced(&grid, matrix.weights, matrix.weights, 0, N, matrix.codes, &next,
                             matrix.records + 3 * ENTRO_OUTLIER_BYTES, &cut);
     assert_int_equal(cut.n_outliers, counted.n_outliers);
     assert_int_equal(next - matrix.records, 3 * ENTRO_OUTLIER_BYTES);

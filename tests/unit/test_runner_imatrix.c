@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "runner/directions.h"
 #include "runner/imatrix_collect.h"
 #include "runner/model.h"
 #include "runner_fixture.h"
@@ -173,6 +174,64 @@ static void every_linear_layer_has_an_entry_and_the_head_where_it_is_asked_for(v
     close_runner(&runner);
 }
 
+static void each_input_has_directions_once_where_they_are_asked_for(void **state)
+{
+    static const char *const first[] = {"attn_q", "attn_output", "ffn_gate", "ffn_down"};
+    struct runner runner;
+    struct entro_imatrix_collection collection;
+    (void)state;
+    open_runner(&runner, 2);
+    struct entro_imatrix_run run = run_of(&runner);
+    run.with_output = true;
+    for (int with_directions = 0; with_directions < 2; with_directions++) {
+        run.with_directions = with_directions;
+        collect(&collection, &runner, &run);
+        assert_int_equal(collection.n_entries, 7 * runner.model.config.n_layers + 1);
+        for (size_t i = 0; i < collection.n_entries; i++) {
+            const struct entro_imatrix_sums *entry = &collection.entries[i];
+            bool is_wanted = false;
+            for (size_t k = 0; k < sizeof first / sizeof *first && with_directions; k++)
+                is_wanted = is_wanted || strstr(entry->name, first[k]) != NULL;
+            assert_int_equal(entry->n_directions, is_wanted ? entro_sketch_directions(entry->n_columns) : 0);
+            assert_int_equal(entry->directions != NULL, is_wanted);
+        }
+        entro_imatrix_collection_free(&collection);
+    }
+    close_runner(&runner);
+}
+
+/* A direction is of the mean, and no column has more of them than its mean square; most of the inputs of
+ * few tokens is in them. */
+static void directions_are_of_the_inputs_they_stand_by(void **state)
+{
+    struct runner runner;
+    struct entro_imatrix_collection collection;
+    (void)state;
+    open_runner(&runner, 2);
+    struct entro_imatrix_run run = run_of(&runner);
+    run.with_directions = true;
+    collect(&collection, &runner, &run);
+    for (size_t i = 0; i < collection.n_entries; i++) {
+        const struct entro_imatrix_sums *entry = &collection.entries[i];
+        double all = 0, in_directions = 0;
+        for (size_t j = 0; j < entry->n_columns && entry->n_directions > 0; j++) {
+            double mean = entry->sums[j] / (double)entry->n_tokens, sum = 0;
+            for (size_t k = 0; k < entry->n_directions; k++) {
+                double direction = (double)entry->directions[k * entry->n_columns + j];
+                sum += direction * direction;
+            }
+            if (!(sum <= mean * (1 + 1e-3)))
+                fail_msg("%s, column %zu: %g is more than %g", entry->name, j, sum, mean);
+            all += mean;
+            in_directions += sum;
+        }
+        if (!(in_directions >= 0.3 * all))
+            fail_msg("%s: directions have %g of %g", entry->name, in_directions, all);
+    }
+    entro_imatrix_collection_free(&collection);
+    close_runner(&runner);
+}
+
 static void sums_do_not_depend_on_the_number_of_threads(void **state)
 {
     struct entro_imatrix_collection collections[2];
@@ -181,6 +240,7 @@ static void sums_do_not_depend_on_the_number_of_threads(void **state)
     for (int i = 0; i < 2; i++) {
         open_runner(&runners[i], i == 0 ? 1 : 3);
         struct entro_imatrix_run run = run_of(&runners[i]);
+        run.with_directions = true;
         collect(&collections[i], &runners[i], &run);
     }
     assert_int_equal(collections[0].n_entries, collections[1].n_entries);
@@ -188,6 +248,10 @@ static void sums_do_not_depend_on_the_number_of_threads(void **state)
         const struct entro_imatrix_sums *a = &collections[0].entries[i], *b = &collections[1].entries[i];
         assert_string_equal(a->name, b->name);
         assert_memory_equal(a->sums, b->sums, a->n_columns * sizeof *a->sums);
+        assert_int_equal(a->n_directions, b->n_directions);
+        if (a->n_directions > 0)
+            assert_memory_equal(a->directions, b->directions,
+                                a->n_directions * a->n_columns * sizeof *a->directions);
     }
     for (int i = 0; i < 2; i++) {
         entro_imatrix_collection_free(&collections[i]);
@@ -309,6 +373,7 @@ static void windows_can_be_fewer_or_be_stopped(void **state)
     assert_int_equal(collection.entries[0].n_tokens, 32);
     entro_imatrix_collection_free(&collection);
     run.max_windows = SIZE_MAX;
+    run.with_directions = true;
     run.progress = stop;
     run.progress_context = &n_calls;
     assert_int_equal(entro_imatrix_collect(&collection, &run, runner.tokens, N_TOKENS, &runner.message),
@@ -323,6 +388,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_layers_inputs_are_the_normed_embeddings),
         cmocka_unit_test(every_linear_layer_has_an_entry_and_the_head_where_it_is_asked_for),
+        cmocka_unit_test(each_input_has_directions_once_where_they_are_asked_for),
+        cmocka_unit_test(directions_are_of_the_inputs_they_stand_by),
         cmocka_unit_test(sums_do_not_depend_on_the_number_of_threads),
         cmocka_unit_test(column_factors_are_no_part_of_the_inputs),
         cmocka_unit_test(nobody_watches_a_backend_afterwards),
