@@ -14,7 +14,8 @@
 #include "mkentrofs/source.h"
 #include "mkentrofs/tensor_plan.h"
 
-/* Factors and some kilobytes a tensor, and the importance matrix: all that grows with the model. */
+/* Factors and some kilobytes a tensor, and an importance matrix without its directions: all that grows with
+ * the model. */
 struct entro_balanced_source {
     size_t n_tensors;
     struct entro_balanced_tensor *tensors; /* in the order of the source's files; zeros for those that the

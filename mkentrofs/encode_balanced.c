@@ -224,6 +224,21 @@ static enum entro_error make_grid(struct entro_balanced_grid *grid, const struct
     return ENTRO_OK;
 }
 
+static enum entro_error make_feedback(struct entro_error_feedback *out,
+                                      const struct entro_imatrix_entry *inputs, struct entro_message *message)
+{
+    float *directions = calloc(inputs->n_directions * inputs->n_columns, sizeof *directions);
+    enum entro_error error = ENTRO_ERROR_NO_MEMORY;
+    if (!directions)
+        return entro_fail(message, error, "out of memory");
+    error = entro_imatrix_read_directions(inputs, directions, message);
+    if (!error && !entro_error_feedback_create(out, directions, inputs->mean_squares, inputs->n_columns,
+                                               inputs->n_directions))
+        error = entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory");
+    free(directions);
+    return error;
+}
+
 static void sum_up(struct balanced *balanced, struct entro_encoded *out)
 {
     for (size_t i = 0; i < balanced->n_chunks; i++) {
@@ -249,12 +264,8 @@ enum entro_error entro_encode_balanced(const struct entro_encoder *encoder, cons
     if (error)
         return error;
     if (tensor->inputs) {
-        const struct entro_imatrix_entry *inputs = tensor->inputs;
-        if (!entro_error_feedback_create(&feedback, inputs->directions, inputs->mean_squares,
-                                         inputs->n_columns, inputs->n_directions)) {
-            error = entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory");
+        if ((error = make_feedback(&feedback, tensor->inputs, message)))
             goto free_columns;
-        }
         balanced.source.feedback = &feedback;
         out->has_feedback = true;
     }

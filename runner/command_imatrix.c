@@ -136,7 +136,8 @@ static enum entro_error collect_and_write(const struct imatrix_choices *choices,
         .max_windows = choices->n_chunks > 0 ? (size_t)choices->n_chunks : SIZE_MAX,
         .bos_id = bos_id,
         .with_output = choices->with_output,
-        .with_directions = !choices->without_directions,
+        /* Those of random tokens were measured to bring nothing. */
+        .with_directions = !choices->without_directions && !choices->random,
         .progress = after_window,
         .progress_context = &start,
     };
@@ -235,7 +236,7 @@ int entro_command_imatrix(int argc, char **argv)
          1 << 20},
         {ENTRO_OPTION_SET, "--process-output", NULL, "the output head too", &choices.with_output, 0, 0},
         {ENTRO_OPTION_SET, "--no-directions", NULL,
-         "leave out the inputs' leading directions: the file as\nllama-imatrix writes it",
+         "leave out the inputs' leading directions, as --random\ndoes: the file as llama-imatrix writes it",
          &choices.without_directions, 0, 0},
         {ENTRO_OPTION_HEADING, NULL, NULL, "other", NULL, 0, 0},
         ENTRO_ENGINE_ROWS(choices.engine),

@@ -42,11 +42,6 @@ static enum entro_error check_entry(const struct entro_imatrix_entry *entry,
             return entro_fail(file->message, ENTRO_ERROR_FORMAT,
                               "%s: tensor \"%s\": the importance of column %zu is %g, neither positive nor 0",
                               file->path, entry->name, i % entry->n_columns, (double)entry->mean_squares[i]);
-    for (size_t i = 0; i < entry->n_directions * entry->n_columns; i++)
-        if (!isfinite(entry->directions[i]))
-            return entro_fail(file->message, ENTRO_ERROR_FORMAT,
-                              "%s: tensor \"%s\": column %zu of its direction %zu is no number", file->path,
-                              entry->name, i % entry->n_columns, i / entry->n_columns);
     return ENTRO_OK;
 }
 
@@ -85,6 +80,36 @@ static enum entro_error read_file(struct entro_imatrix *out, const struct entro_
     return error;
 }
 
+/* Keeps `fd` and `path` for later, or closes the former. */
+static struct entro_imatrix_source *make_source(int fd, const char *path)
+{
+    size_t path_bytes = strlen(path) + 1;
+    struct entro_imatrix_source *source = malloc(sizeof *source + path_bytes);
+    if (source == NULL) {
+        close(fd);
+        return NULL;
+    }
+    source->fd = fd;
+    memcpy(source->path, path, path_bytes);
+    return source;
+}
+
+static void free_source(struct entro_imatrix *imatrix)
+{
+    if (imatrix->source != NULL)
+        close(imatrix->source->fd);
+    free(imatrix->source);
+    imatrix->source = NULL;
+}
+
+static bool has_directions(const struct entro_imatrix *imatrix)
+{
+    for (size_t i = 0; i < imatrix->n_entries; i++)
+        if (imatrix->entries[i].n_directions > 0)
+            return true;
+    return false;
+}
+
 enum entro_error entro_imatrix_open(struct entro_imatrix *out, const char *path,
                                     struct entro_message *message)
 {
@@ -94,7 +119,10 @@ enum entro_error entro_imatrix_open(struct entro_imatrix *out, const char *path,
     if (fd < 0)
         return entro_fail(message, errno == ENOENT ? ENTRO_ERROR_NOT_FOUND : ENTRO_ERROR_IO, "%s: %s", path,
                           strerror(errno));
-    struct entro_imatrix_file file = {.fd = fd, .path = path, .message = message};
+    out->source = make_source(fd, path);
+    if (out->source == NULL)
+        return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "%s: out of memory", path);
+    struct entro_imatrix_file file = {.source = out->source, .fd = fd, .path = path, .message = message};
     enum entro_error error;
     if (fstat(fd, &status) != 0) {
         error = entro_fail(message, ENTRO_ERROR_IO, "%s: %s", path, strerror(errno));
@@ -104,9 +132,10 @@ enum entro_error entro_imatrix_open(struct entro_imatrix *out, const char *path,
         file.size_bytes = (uint64_t)status.st_size;
         error = read_file(out, &file);
     }
-    close(fd);
     if (error != ENTRO_OK)
         entro_imatrix_free(out);
+    else if (!has_directions(out))
+        free_source(out);
     return error;
 }
 
@@ -116,10 +145,10 @@ void entro_imatrix_free(struct entro_imatrix *imatrix)
         free(imatrix->entries[i].name);
         free(imatrix->entries[i].mean_squares);
         free(imatrix->entries[i].counts);
-        free(imatrix->entries[i].directions);
     }
     free(imatrix->entries);
     free(imatrix->dataset);
+    free_source(imatrix);
     *imatrix = (struct entro_imatrix){0};
 }
 

@@ -23,6 +23,8 @@
 /* More directions of one input are refused. */
 #define ENTRO_IMATRIX_MAX_DIRECTIONS 256
 
+struct entro_imatrix_source;
+
 struct entro_imatrix_entry {
     char *name;          /* of the tensor as the file has it (GGUF's); owned by the matrix, as the others */
     size_t n_matrices;   /* that have counts of their own: experts; 1 for most tensors */
@@ -30,9 +32,10 @@ struct entro_imatrix_entry {
     float *mean_squares; /* [n_matrices][n_columns] of the inputs; finite, not negative; 1 where the count is
                             0, as in llama.cpp */
     float *counts;       /* [n_matrices] tokens that were seen (of the older form: chunks); 0: none */
-    size_t n_directions; /* 0: the file has none; else n_matrices is 1 */
-    float *directions; /* [n_directions][n_columns], finite, or NULL: the inputs' second moments E[x x^T] are
-                          about the sum of their outer products, and a diagonal */
+    /* 0: the file has none; else n_matrices is 1, and entro_imatrix_read_directions reads them. */
+    size_t n_directions;
+    const struct entro_imatrix_source *source; /* where they are; internal, as the offset is */
+    uint64_t directions_offset;
 };
 
 struct entro_imatrix {
@@ -41,16 +44,18 @@ struct entro_imatrix {
     char *dataset;                       /* the first text's name, control characters and all; may be "" */
     uint64_t n_chunks;                   /* windows of text, 0: the file does not say */
     uint64_t chunk_size;                 /* tokens of each, 0: the file does not say */
+    struct entro_imatrix_source *source; /* the open file, where it has directions; else NULL. Owned */
 };
 
 /*
  * Reads a file of either form: a GGUF with the tensors NAME.in_sum2 (F32, [n_matrices][n_columns]) and
  * NAME.counts (F32, [n_matrices]) and perhaps NAME.in_directions (BF16, [n_directions][n_columns]), or the
- * older binary list (.dat), which holds means times calls. Memory: at most twice as much as the file has
- * bytes, and a little. On success the caller frees with entro_imatrix_free; on failure nothing is left.
- * ENTRO_ERROR_FORMAT (neither form, truncated, sizes that do not go together, a name twice, importances or
- * counts that are negative or no numbers, directions that are no numbers or of no importances: the tensor is
- * named), _UNSUPPORTED (too many entries), _NOT_FOUND (no such file), _IO, _NO_MEMORY.
+ * older binary list (.dat), which holds means times calls. Directions are checked, and stay in
+ * the file, which is kept open. Memory: at most as much as the file has bytes without them, and a little. On
+ * success the caller frees with entro_imatrix_free; on failure nothing is left. ENTRO_ERROR_FORMAT (neither
+ * form, truncated, sizes that do not go together, a name twice, importances or counts that are negative or no
+ * numbers, directions that are no numbers or of no importances: the tensor is named), _UNSUPPORTED (too many
+ * entries), _NOT_FOUND (no such file), _IO, _NO_MEMORY.
  */
 enum entro_error entro_imatrix_open(struct entro_imatrix *out, const char *path,
                                     struct entro_message *message);
@@ -59,6 +64,14 @@ void entro_imatrix_free(struct entro_imatrix *imatrix);
 /* The entry of a tensor by its name as GGUF or Hugging Face has it; NULL where there is none. Thread-safe. */
 const struct entro_imatrix_entry *entro_imatrix_find(const struct entro_imatrix *imatrix,
                                                      const char *tensor_name);
+
+/*
+ * Reads the directions of an entry that has some, directions[n_directions][n_columns], all finite: the
+ * inputs' second moments E[x x^T] are about the sum of their outer products, and a diagonal. ENTRO_ERROR_IO,
+ * _FORMAT (the file has changed). Thread-safe.
+ */
+enum entro_error entro_imatrix_read_directions(const struct entro_imatrix_entry *entry, float *directions,
+                                               struct entro_message *message);
 
 /* The entry whose directions are those of a tensor's input: its own, if it has some, else that of the layer's
  * first matrix with the same input (the query's for key and value, the gate's for up), if it has as many

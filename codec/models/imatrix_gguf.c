@@ -1,4 +1,5 @@
 /* Importance matrices in the GGUF form: tensors NAME.in_sum2, .counts and .in_directions; see imatrix.h. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,8 +90,27 @@ static enum entro_error read_entry(struct entro_imatrix *out, const struct entro
     return error;
 }
 
-/* Reads the directions, if any, of the entry with importances that was read last. */
-static enum entro_error read_directions(struct entro_imatrix_entry *entry,
+enum entro_error entro_imatrix_read_directions(const struct entro_imatrix_entry *entry, float *directions,
+                                               struct entro_message *message)
+{
+    const struct entro_imatrix_source *source = entry->source;
+    size_t n_values = entry->n_directions * entry->n_columns;
+    /* They are read to the second half of their place, where no value is written before it has been used. */
+    uint8_t *halves = (uint8_t *)directions + n_values * sizeof(uint16_t);
+    enum entro_error error = entro_pread_all(source->fd, halves, n_values * sizeof(uint16_t),
+                                             entry->directions_offset, source->path, message);
+    for (size_t i = 0; i < n_values && error == ENTRO_OK; i++) {
+        directions[i] = entro_bf16_to_f32(entro_load_u16(halves + i * sizeof(uint16_t)));
+        if (!isfinite(directions[i]))
+            error = entro_fail(message, ENTRO_ERROR_FORMAT,
+                               "%s: tensor \"%s\": column %zu of its direction %zu is no number",
+                               source->path, entry->name, i % entry->n_columns, i / entry->n_columns);
+    }
+    return error;
+}
+
+/* Finds the directions, if any, of the entry with importances that was read last, and looks at them once. */
+static enum entro_error find_directions(struct entro_imatrix_entry *entry,
                                         const struct entro_imatrix_file *file,
                                         const struct entro_model_tensor *tensor)
 {
@@ -103,17 +123,14 @@ static enum entro_error read_directions(struct entro_imatrix_entry *entry,
         return entro_fail(file->message, ENTRO_ERROR_FORMAT,
                           "%s: tensor \"%s\": its directions are not 1 to %d times %zu columns in BF16",
                           file->path, entry->name, ENTRO_IMATRIX_MAX_DIRECTIONS, entry->n_columns);
-    size_t n_values = (size_t)n_directions * entry->n_columns;
-    entry->directions = calloc(n_values, sizeof *entry->directions);
-    if (entry->directions == NULL)
-        return entro_fail(file->message, ENTRO_ERROR_NO_MEMORY, "%s: out of memory", file->path);
     entry->n_directions = (size_t)n_directions;
-    /* They are read to the second half of their place, where no value is written before it has been used. */
-    uint8_t *halves = (uint8_t *)entry->directions + n_values * sizeof(uint16_t);
-    enum entro_error error = entro_pread_all(file->fd, halves, n_values * sizeof(uint16_t), tensor->offset,
-                                             file->path, file->message);
-    for (size_t i = 0; i < n_values && error == ENTRO_OK; i++)
-        entry->directions[i] = entro_bf16_to_f32(entro_load_u16(halves + i * sizeof(uint16_t)));
+    entry->source = file->source;
+    entry->directions_offset = tensor->offset;
+    float *values = calloc((size_t)n_directions * entry->n_columns, sizeof *values);
+    if (values == NULL)
+        return entro_fail(file->message, ENTRO_ERROR_NO_MEMORY, "%s: out of memory", file->path);
+    enum entro_error error = entro_imatrix_read_directions(entry, values, file->message);
+    free(values);
     return error;
 }
 
@@ -137,7 +154,7 @@ static enum entro_error read_entries(struct entro_imatrix *out, const struct ent
                               name);
         enum entro_error error = read_entry(out, file, tensors[i].tensor, counts, n_stem);
         if (error == ENTRO_OK)
-            error = read_directions(&out->entries[out->n_entries - 1], file,
+            error = find_directions(&out->entries[out->n_entries - 1], file,
                                     find_beside(tensors, n_tensors, name, n_stem, DIRECTIONS));
         if (error != ENTRO_OK)
             return error;

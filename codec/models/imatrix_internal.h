@@ -4,7 +4,14 @@
 
 #include "codec/models/imatrix.h"
 
+/* What is needed to read more of the file later. */
+struct entro_imatrix_source {
+    int fd;
+    char path[]; /* for messages */
+};
+
 struct entro_imatrix_file {
+    const struct entro_imatrix_source *source;
     int fd;
     uint64_t size_bytes;
     const char *path; /* for messages */

@@ -128,6 +128,7 @@ def test_random_tokens_do_where_there_is_no_text(run, source, tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     a, c = read(tmp_path / "a"), read(tmp_path / "c")
     assert a["blk.0.attn_q.weight.counts"] == [3 * WINDOW]
+    assert not any(name.endswith(".in_directions") for name in a)
     assert not np.array_equal(a["blk.0.attn_q.weight.in_sum2"], c["blk.0.attn_q.weight.in_sum2"])
     assert GGUFReader(tmp_path / "a").fields["imatrix.datasets"].contents() == ["random tokens (seed 7)"]
 

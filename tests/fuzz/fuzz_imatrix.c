@@ -31,10 +31,8 @@ static void check(const struct entro_imatrix *imatrix)
             require(isfinite(entry->counts[k]) && entry->counts[k] >= 0);
         for (size_t k = 0; k < entry->n_matrices * entry->n_columns; k++)
             require(isfinite(entry->mean_squares[k]) && entry->mean_squares[k] >= 0);
-        require((entry->directions != NULL) == (entry->n_directions > 0));
         require(entry->n_directions == 0 || entry->n_matrices == 1);
-        for (size_t k = 0; k < entry->n_directions * entry->n_columns; k++)
-            require(isfinite(entry->directions[k]));
+        require(entry->n_directions == 0 || imatrix->source != NULL);
         const struct entro_imatrix_entry *of_input = entro_imatrix_find_directions(imatrix, entry->name);
         require(of_input == NULL || (of_input->n_directions > 0 && of_input->n_columns == entry->n_columns));
         require(entry->n_directions == 0 || of_input == entry);

@@ -210,6 +210,14 @@ static void put_entry_with_directions(struct file *file, const char *name, uint6
     pad(file, 32);
 }
 
+/* Room for the directions of one entry. */
+static void read_directions(const struct entro_imatrix_entry *entry, float *directions, size_t room)
+{
+    struct entro_message message;
+    assert_true(entry->n_directions > 0 && entry->n_directions * entry->n_columns <= room);
+    assert_int_equal(entro_imatrix_read_directions(entry, directions, &message), ENTRO_OK);
+}
+
 static void directions_are_read(void **state)
 {
     struct file file;
@@ -225,15 +233,40 @@ static void directions_are_read(void **state)
         assert_int_equal(entry->n_columns, 4);
         assert_memory_equal(entry->mean_squares, ((const float[]){1, 2, 3, 4}), 16);
         assert_int_equal(entry->n_directions, n_directions);
+        float directions[12];
+        read_directions(entry, directions, 12);
         for (size_t i = 0; i < 4 * n_directions; i++)
-            assert_true(entry->directions[i] == (i % 4 == 0 ? 1 : -1));
+            assert_true(directions[i] == (i % 4 == 0 ? 1 : -1));
         entro_imatrix_free(&imatrix);
     }
     make_gguf(&file, good_sums, good_counts);
     assert_int_equal(open_bytes(&imatrix, file.bytes, file.size, &message), ENTRO_OK);
     for (size_t i = 0; i < imatrix.n_entries; i++)
-        assert_true(imatrix.entries[i].n_directions == 0 && imatrix.entries[i].directions == NULL);
+        assert_true(imatrix.entries[i].n_directions == 0);
     entro_imatrix_free(&imatrix);
+}
+
+static void a_file_that_changes_under_its_reader_is_an_error(void **state)
+{
+    struct file file;
+    struct entro_imatrix imatrix;
+    struct entro_message message;
+    float directions[8];
+    char path[64];
+    (void)state;
+    put_entry_with_directions(&file, "x.in_directions", 1, 2, (const uint64_t[]){4, 2}, BF16, 16);
+    int fd = memfd_create("imatrix", MFD_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, file.bytes, file.size), file.size);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    assert_int_equal(entro_imatrix_open(&imatrix, path, &message), ENTRO_OK);
+    const struct entro_imatrix_entry *entry = entro_imatrix_find(&imatrix, "x");
+    assert_int_equal(pwrite(fd, "\xc0\x7f", 2, (off_t)entry->directions_offset), 2); /* NaN */
+    assert_int_equal(entro_imatrix_read_directions(entry, directions, &message), ENTRO_ERROR_FORMAT);
+    assert_int_equal(ftruncate(fd, (off_t)entry->directions_offset), 0);
+    assert_int_equal(entro_imatrix_read_directions(entry, directions, &message), ENTRO_ERROR_IO);
+    entro_imatrix_free(&imatrix);
+    close(fd);
 }
 
 static void directions_that_do_not_fit_are_refused(void **state)
@@ -495,8 +528,10 @@ static void directions_that_are_written_are_read_again_in_bf16(void **state)
         assert_memory_equal(imatrix.entries[i].mean_squares, ((const float[]){1, 2, 3}), 12);
         assert_int_equal(imatrix.entries[i].n_directions, entries[i].n_directions);
     }
+    float read[6];
+    read_directions(&imatrix.entries[1], read, 6);
     for (size_t i = 0; i < 6; i++)
-        assert_true(imatrix.entries[1].directions[i] == rounded[i]);
+        assert_true(read[i] == rounded[i]);
     entro_imatrix_free(&imatrix);
     drop_path(path);
 }
@@ -608,7 +643,11 @@ static void directions_are_found_with_the_first_matrix_of_the_same_input(void **
         if ((found == NULL) != (cases[i].holder == NULL) ||
             (found != NULL && strcmp(found->name, cases[i].holder) != 0))
             fail_msg("%s: found %s", cases[i].name, found == NULL ? "nothing" : found->name);
-        assert_true(found == NULL || (found->n_directions == 1 && found->directions[0] == 1));
+        if (found != NULL) {
+            float directions[8];
+            read_directions(found, directions, 8);
+            assert_true(found->n_directions == 1 && directions[0] == 1);
+        }
     }
     entro_imatrix_free(&imatrix);
 }
@@ -623,6 +662,7 @@ int main(void)
         cmocka_unit_test(truncated_gguf_matrices_are_refused),
         cmocka_unit_test(other_gguf_files_are_refused),
         cmocka_unit_test(directions_are_read),
+        cmocka_unit_test(a_file_that_changes_under_its_reader_is_an_error),
         cmocka_unit_test(directions_that_do_not_fit_are_refused),
         cmocka_unit_test(the_older_form_is_read_as_means),
         cmocka_unit_test(damaged_files_of_the_older_form_are_refused),
