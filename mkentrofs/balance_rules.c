@@ -39,8 +39,10 @@ find_role(const struct entro_source_tree *tree, enum entro_tensor_role role, con
 /* Norms of these multiply by 1 more than what a checkpoint of Hugging Face holds (GGUF files hold all). */
 static bool is_norm_less_one(const char *model_type)
 {
-    static const char *const types[] = {"gemma",           "gemma2",     "gemma3",    "gemma3_text",
-                                        "recurrent_gemma", "vaultgemma", "qwen3_next"};
+    static const char *const types[] = {
+        "gemma",      "gemma2",  "gemma3",       "gemma3_text", "recurrent_gemma",  "vaultgemma",
+        "qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text",
+    };
     for (size_t i = 0; model_type && i < sizeof types / sizeof *types; i++)
         if (strcmp(model_type, types[i]) == 0)
             return true;
@@ -98,8 +100,18 @@ clean_up:
 static bool is_embedding(const struct entro_source_tensor *tensor)
 {
     static const char *const parts[] = {
-        "embeddings.", "embed_tokens.", "embed_positions.", "token_embedding.", "position_embedding.",
-        "wpe.",        "wte.",          "embed_in.",        "position_embd."};
+        "embeddings.",
+        "embed_tokens.",
+        "embed_tokens_per_layer.",
+        "embed_positions.",
+        "token_embedding.",
+        "position_embedding.",
+        "wpe.",
+        "wte.",
+        "embed_in.",
+        "position_embd.",
+        "per_layer_token_embd.",
+    };
     if (has_role(tensor, ENTRO_TENSOR_EMBEDDING))
         return true;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {

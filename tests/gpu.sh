@@ -110,7 +110,7 @@ $cuda tests/bench/bench_gpu_decode.cu "$build/decode_kernel.o" $objects -o "$bui
 # All programs, where they can be built; the plug-in is the one from above.
 programs=
 if command -v cmake > "$build/programs.txt" 2>&1 && command -v pkg-config >> "$build/programs.txt" &&
-    pkg-config --exists libxxhash 'jansson >= 2.12' 'fuse3 >= 3.12' 'libpcre2-8 >= 10.40' libutf8proc; then
+    pkg-config --exists libxxhash 'jansson >= 2.12' 'fuse3 >= 3.13' 'libpcre2-8 >= 10.40' libutf8proc; then
     echo "building the programs"
     if cmake -S . -B "$build/programs" -DCMAKE_BUILD_TYPE=Release -DENTRO_CUDA=OFF -DBUILD_TESTING=OFF \
         >> "$build/programs.txt" 2>&1 && cmake --build "$build/programs" -j "$(nproc)" >> "$build/programs.txt" 2>&1; then

@@ -51,11 +51,11 @@ struct entro_imatrix {
  * Reads a file of either form: a GGUF with the tensors NAME.in_sum2 (F32, [n_matrices][n_columns]) and
  * NAME.counts (F32, [n_matrices]) and perhaps NAME.in_directions (BF16, [n_directions][n_columns]), or the
  * older binary list (.dat), which holds means times calls. Directions are checked, and stay in
- * the file, which is kept open. Memory: at most as much as the file has bytes without them, and a little. On
- * success the caller frees with entro_imatrix_free; on failure nothing is left. ENTRO_ERROR_FORMAT (neither
- * form, truncated, sizes that do not go together, a name twice, importances or counts that are negative or no
- * numbers, directions that are no numbers or of no importances: the tensor is named), _UNSUPPORTED (too many
- * entries), _NOT_FOUND (no such file), _IO, _NO_MEMORY.
+ * the file, which is kept open. Memory: at most as much as the file has bytes without them, and for a moment
+ * twice one tensor's directions. On success the caller frees with entro_imatrix_free; on failure nothing is
+ * left. ENTRO_ERROR_FORMAT (neither form, truncated, sizes that do not go together, a name twice, importances
+ * or counts that are negative or no numbers, directions that are no numbers or of no importances: the tensor
+ * is named), _UNSUPPORTED (too many entries), _NOT_FOUND (no such file), _IO, _NO_MEMORY.
  */
 enum entro_error entro_imatrix_open(struct entro_imatrix *out, const char *path,
                                     struct entro_message *message);

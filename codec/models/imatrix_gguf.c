@@ -152,6 +152,9 @@ static enum entro_error read_entries(struct entro_imatrix *out, const struct ent
             return entro_fail(file->message, ENTRO_ERROR_FORMAT,
                               "%s: tensor \"%.*s\" has importances but no counts", file->path, (int)n_stem,
                               name);
+        if (out->n_entries == ENTRO_IMATRIX_MAX_ENTRIES)
+            return entro_fail(file->message, ENTRO_ERROR_UNSUPPORTED, "%s: more than %d entries", file->path,
+                              ENTRO_IMATRIX_MAX_ENTRIES);
         enum entro_error error = read_entry(out, file, tensors[i].tensor, counts, n_stem);
         if (error == ENTRO_OK)
             error = find_directions(&out->entries[out->n_entries - 1], file,

@@ -57,8 +57,9 @@ struct entro_tensor_place {
 
 /* False for names that no role has. Names of language models inside larger ones ("language_model.model...")
  * and of a model without its head ("layers.0...") are understood, and what other families than Llama's call
- * the embedding, the final norm and the head; entro_tensor_name does not give them back. A name that several roles share is the first one's (ENTRO_TENSOR_MLP_NORM
- * for GGUF's "ffn_norm", ENTRO_TENSOR_GATE_UP for its "ffn_up"). Thread-safe. */
+ * the embedding, the final norm and the head; entro_tensor_name does not give them back. A name that several
+ * roles share is the first one's (ENTRO_TENSOR_MLP_NORM for GGUF's "ffn_norm", ENTRO_TENSOR_GATE_UP for its
+ * "ffn_up"). Thread-safe. */
 bool entro_tensor_place(const char *name, struct entro_tensor_place *out);
 
 #endif

@@ -122,6 +122,7 @@ def test_an_embedding_whose_tails_would_fill_the_list_of_outliers_is_no_finer(bu
         ("safetensors", "language_model.model.", {"model_type": "gemma3", "text_config": {"model_type": "gemma3_text"}}, 1),
         ("safetensors", "model.language_model.", {"model_type": "paligemma", "text_config": {"model_type": "gemma"}}, 1),
         ("safetensors", "model.language_model.", {"model_type": "gemma3n"}, 0),
+        ("safetensors", "model.language_model.", {"model_type": "qwen3_5", "text_config": {"model_type": "qwen3_5_text"}}, 1),
         ("safetensors", "", {"text_config": 7}, 0),
         ("gguf", None, {"model_type": "gemma3_text"}, 0),
     ],
@@ -160,15 +161,15 @@ def test_a_final_norm_counts_as_its_family_has_it(build, extract, tmp_path, form
 )
 def test_the_ends_of_a_model_are_known_in_every_family(build, extract, tmp_path, embedding, norm, head):
     gamma = np.abs(weights(1, 320)).reshape(320) + np.float32(0.5)
-    looked_up = "vision_tower.embeddings.position_embedding.weight"
-    matrices = {name: gaussian(1024, 320, seed) for seed, name in enumerate((embedding, head, looked_up, "vision_tower.layers.0.fc1.weight"))}
+    looked_up = ["vision_tower.embeddings.position_embedding.weight", "model.language_model.embed_tokens_per_layer.weight", "per_layer_token_embd.weight"]
+    matrices = {name: gaussian(1024, 320, seed) for seed, name in enumerate((embedding, head, *looked_up, "vision_tower.layers.0.fc1.weight"))}
     tensors = {name: ("F32", [1024, 320], w.tobytes()) for name, w in matrices.items()}
     build(model(tmp_path / "source", {norm: ("F32", [320], gamma.tobytes()), **tensors}))
     root = extract()
     found = {t["name"]: t for t in independent.tensors(root)}
     product = np.fromfile(root / found[head]["column_scale"], np.float16).astype(np.float64) * gamma
     assert product.max() / product.min() < 1.002
-    assert not found[embedding]["column_scale"] and not found[looked_up]["column_scale"]  # rows are looked up
+    assert not any(found[name]["column_scale"] for name in (embedding, *looked_up))  # rows are looked up
     assert found["vision_tower.layers.0.fc1.weight"]["column_scale"]
 
 

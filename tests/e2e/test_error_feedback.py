@@ -31,8 +31,8 @@ def inputs():
     """Of each entry: mean squares [columns] and directions [DIRECTIONS, columns]."""
     widths = {"attn_output": 256, "ffn_down": INNER}
     found = {}
-    for seed, name in enumerate(ENTRIES):
-        random = np.random.default_rng(OWNERS.get(name) and ENTRIES.index(OWNERS[name]) or seed)
+    for name in ENTRIES:
+        random = np.random.default_rng(ENTRIES.index(OWNERS.get(name, name)))
         n = widths.get(name, HIDDEN)
         v = rounded(random.standard_normal((DIRECTIONS, n)) * np.exp(random.standard_normal(n)))
         found[name] = ((v**2).sum(0) + np.exp(random.standard_normal(n))).astype(np.float32), v

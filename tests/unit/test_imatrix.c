@@ -269,6 +269,49 @@ static void a_file_that_changes_under_its_reader_is_an_error(void **state)
     close(fd);
 }
 
+/* Sums and counts of so many tensors, each of one column. */
+static enum entro_error open_entries(uint32_t n_entries, struct entro_message *message)
+{
+    static const char *const suffixes[] = {".in_sum2", ".counts"};
+    char *bytes;
+    size_t size, n_tensors = 2 * (size_t)n_entries;
+    FILE *stream = open_memstream(&bytes, &size);
+    assert_non_null(stream);
+    struct file *file = calloc(1, sizeof *file);
+    assert_non_null(file);
+    start_file(file, n_tensors, 1);
+    put_key(file, "general.type", ENTRO_GGUF_STRING);
+    put_string(file, "imatrix");
+    for (size_t i = 0; i < n_tensors; i++) {
+        char name[32];
+        fwrite(file->bytes, file->size, 1, stream);
+        file->size = 0;
+        snprintf(name, sizeof name, "%zx%s", i / 2, suffixes[i % 2]);
+        put_tensor(file, name, 1, (const uint64_t[]){1}, 0, 32 * i);
+    }
+    fwrite(file->bytes, file->size, 1, stream);
+    while (ftell(stream) % 32 != 0)
+        fputc(0, stream);
+    for (size_t i = 0; i < n_tensors; i++)
+        fwrite((const float[8]){1}, 32, 1, stream);
+    free(file);
+    assert_int_equal(fclose(stream), 0);
+    struct entro_imatrix imatrix;
+    enum entro_error error = open_bytes(&imatrix, bytes, size, message);
+    entro_imatrix_free(&imatrix);
+    free(bytes);
+    return error;
+}
+
+static void more_entries_than_any_model_has_are_refused(void **state)
+{
+    struct entro_message message;
+    (void)state;
+    assert_int_equal(open_entries(ENTRO_IMATRIX_MAX_ENTRIES, &message), ENTRO_OK);
+    assert_int_equal(open_entries(ENTRO_IMATRIX_MAX_ENTRIES + 1, &message), ENTRO_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(message.text, "more than 65536 entries"));
+}
+
 static void directions_that_do_not_fit_are_refused(void **state)
 {
     static const struct {
@@ -663,6 +706,7 @@ int main(void)
         cmocka_unit_test(other_gguf_files_are_refused),
         cmocka_unit_test(directions_are_read),
         cmocka_unit_test(a_file_that_changes_under_its_reader_is_an_error),
+        cmocka_unit_test(more_entries_than_any_model_has_are_refused),
         cmocka_unit_test(directions_that_do_not_fit_are_refused),
         cmocka_unit_test(the_older_form_is_read_as_means),
         cmocka_unit_test(damaged_files_of_the_older_form_are_refused),
