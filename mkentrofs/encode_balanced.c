@@ -228,10 +228,9 @@ static enum entro_error make_feedback(struct entro_error_feedback *out,
                                       const struct entro_imatrix_entry *inputs, struct entro_message *message)
 {
     float *directions = calloc(inputs->n_directions * inputs->n_columns, sizeof *directions);
-    enum entro_error error = ENTRO_ERROR_NO_MEMORY;
     if (!directions)
-        return entro_fail(message, error, "out of memory");
-    error = entro_imatrix_read_directions(inputs, directions, message);
+        return entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory");
+    enum entro_error error = entro_imatrix_read_directions(inputs, directions, message);
     if (!error && !entro_error_feedback_create(out, directions, inputs->mean_squares, inputs->n_columns,
                                                inputs->n_directions))
         error = entro_fail(message, ENTRO_ERROR_NO_MEMORY, "out of memory");

@@ -41,6 +41,8 @@ const struct entro_imatrix_entry *entro_importances_of(const struct entro_import
     return entry->counts[0] > 0 && mean_of(entry) > 0 ? entry : NULL;
 }
 
+_Static_assert(ENTRO_IMATRIX_MAX_DIRECTIONS <= ENTRO_FEEDBACK_MAX_DIRECTIONS, "all of a file's are used");
+
 const struct entro_imatrix_entry *entro_importances_inputs(const struct entro_importances *importances,
                                                            const struct entro_source_tensor *tensor)
 {

@@ -21,7 +21,8 @@ struct entro_range_source {
  * Elements first..end-1 (first is a multiple of the dtype's block and even; so is end where it is not the
  * tensor's). *loss is set, not added to. `codes` (packed) NULL: nobody wants them; `records` as in
  * quantize_balanced.h. The same elements become the same codes in any range. With feedback whole rows are
- * read, also those of which the range has a part: up to 8 MiB. Errors of weights.h; _NO_MEMORY. Thread-safe.
+ * read, also those of which the range has a part, into up to 10 MiB. Errors of weights.h; _NO_MEMORY.
+ * Thread-safe.
  */
 enum entro_error entro_quantize_range(const struct entro_range_source *source, uint64_t first, uint64_t end,
                                       uint8_t *codes, uint8_t **records, const uint8_t *records_end,
